@@ -1,0 +1,37 @@
+# demo and test do all their own set-up; nothing but Python 3.11+ and make is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check prove install clean
+
+demo: $(INSTALLED)
+	$(BIN)/tutelage demo --out runs/demo --overwrite
+
+# The suite: what CI runs.
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not prove"
+
+# At most 90 seconds on two cores: format, lint, types, architecture, fast tests.
+check: $(INSTALLED)
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -m "not slow and not prove"
+
+# Long suites: run before a claim is written down.
+prove: $(INSTALLED)
+	$(BIN)/python -m pytest -m prove --timeout 14400
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tutelage needs Python 3.11 or newer; give one with: make PYTHON=python3.12 ..."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,0 +1,262 @@
+"""The waist: a language episode and a control episode are the same object here, and everything below sees only this.
+
+One episode of T actions has T+1 observations. In control an observation is a vector and an action a torque or a
+button. In language an observation is a token: the state s_t is the tokens up to and including observation t, and
+action t *is* observation t+1, so a sequence of T+1 tokens is T steps, of which the policy wrote the masked ones.
+
+    language     observations   Hello  ,  how   are  you  <eos>        control   o_0  o_1  o_2  o_3
+                 actions           ,  how  are  you  <eos>                       a_0  a_1  a_2
+                 mask (prompt = "Hello ,")
+                                   .   T    T    T    T                          T    T    T
+
+Legend: B trajectories in a batch, T the longest episode in it, N selected actions. True in a mask means "counts".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Finish(Enum):
+    """Why an episode ended. Never inferred from its length or from a padding token."""
+
+    TERMINATED = "terminated"  # the state after the last action has no future: end of sequence, pole fallen
+    TRUNCATED = "truncated"  # somebody stopped counting: token limit, time limit
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Names one episode of a run; its random stream depends on (seed, step, prompt, sample) and on nothing else."""
+
+    step: int
+    prompt: int
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One episode.
+
+    observations: [T+1, ...] tokens (int64) or vectors (float32)
+    actions: [T, ...] tokens (int64), discrete (int64) or continuous (float32)
+    mask_T: [T] bool, True where the policy chose the action (False: prompt, or the other side's words)
+    behaviour_log_probs_T: [T] float32, log π_behaviour(a_t|s_t) at the sampling temperature; 0 where not masked
+    rewards_T: [T] float32, what the environment itself paid (0 in language)
+    finish: terminated or truncated
+    key: which episode of the run this is
+    """
+
+    observations: Tensor
+    actions: Tensor
+    mask_T: Tensor
+    behaviour_log_probs_T: Tensor
+    rewards_T: Tensor
+    finish: Finish
+    key: Key = Key(0, 0)
+
+    def __post_init__(self) -> None:
+        steps = len(self.actions)
+        if len(self.observations) != steps + 1:
+            raise ValueError(f"{steps} actions need {steps + 1} observations, got {len(self.observations)}")
+        for name in ("mask_T", "behaviour_log_probs_T", "rewards_T"):
+            if getattr(self, name).shape != (steps,):
+                raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)}, expected ({steps},)")
+        if self.mask_T.dtype != torch.bool:
+            raise ValueError(f"mask_T is {self.mask_T.dtype}, expected bool (True where the policy acted)")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Many trajectories, padded on the right. Padding is never real: every reader goes through mask_BT or lengths_B.
+
+    observations: [B, T+1, ...]   actions: [B, T, ...]
+    mask_BT, behaviour_log_probs_BT, rewards_BT: [B, T] as in Trajectory, False and 0 in padding
+    lengths_B: [B] int64, actions of each episode (its observations are one more)
+    terminated_B: [B] bool, True where the future after the last action is worth nothing
+    keys: B keys
+    extras: further per-step tensors, [B, T] or [B, T+1], that stages attach (old log-probs, advantages, returns)
+    """
+
+    observations: Tensor
+    actions: Tensor
+    mask_BT: Tensor
+    behaviour_log_probs_BT: Tensor
+    rewards_BT: Tensor
+    lengths_B: Tensor
+    terminated_B: Tensor
+    keys: tuple[Key, ...]
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+    @staticmethod
+    def of(trajectories: Sequence[Trajectory]) -> Batch:
+        if not trajectories:
+            raise ValueError("a batch needs at least one trajectory")
+        device = trajectories[0].actions.device
+        return Batch(
+            observations=padded([t.observations for t in trajectories]),
+            actions=padded([t.actions for t in trajectories]),
+            mask_BT=padded([t.mask_T for t in trajectories]),
+            behaviour_log_probs_BT=padded([t.behaviour_log_probs_T for t in trajectories]),
+            rewards_BT=padded([t.rewards_T for t in trajectories]),
+            lengths_B=torch.tensor([len(t.actions) for t in trajectories], device=device),
+            terminated_B=torch.tensor([t.finish is Finish.TERMINATED for t in trajectories], device=device),
+            keys=tuple(t.key for t in trajectories),
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths_B)
+
+    @property
+    def weight(self) -> float:
+        """What a mean over this batch divides by: the number of real actions."""
+        return float(self.mask_BT.sum())
+
+    @property
+    def last_action_B(self) -> Tensor:
+        """[B] index of each episode's last real action; an episode without one is an error."""
+        steps = torch.arange(self.mask_BT.shape[1], device=self.mask_BT.device)
+        last_B = torch.where(self.mask_BT, steps, -1).amax(dim=1)
+        if (last_B < 0).any():
+            raise ValueError(f"episode {self.keys[int((last_B < 0).nonzero()[0])]} has no action of the policy")
+        return last_B
+
+    def select(self, indices: Sequence[int] | Tensor) -> Batch:
+        """The given rows, in that order, trimmed to their own longest episode."""
+        rows = torch.as_tensor(indices, device=self.lengths_B.device)
+        lengths_B = self.lengths_B[rows]
+        steps = int(lengths_B.max())
+        width = self.mask_BT.shape[1]
+        extras = {
+            name: tensor[rows, : steps + tensor.shape[1] - width] for name, tensor in self.extras.items()
+        }
+        return Batch(
+            observations=self.observations[rows, : steps + 1],
+            actions=self.actions[rows, :steps],
+            mask_BT=self.mask_BT[rows, :steps],
+            behaviour_log_probs_BT=self.behaviour_log_probs_BT[rows, :steps],
+            rewards_BT=self.rewards_BT[rows, :steps],
+            lengths_B=lengths_B,
+            terminated_B=self.terminated_B[rows],
+            keys=tuple(self.keys[int(row)] for row in rows),
+            extras=extras,
+        )
+
+    def with_extras(self, **extras: Tensor) -> Batch:
+        for name, tensor in extras.items():
+            if tensor.shape[0] != len(self) or tensor.shape[1] - self.mask_BT.shape[1] not in (0, 1):
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected [B, T] or [B, T+1]")
+        return replace(self, extras={**self.extras, **extras})
+
+    def at_last_action(self, value_B: Tensor) -> Tensor:
+        """[B, T] with value_B at each episode's last action and 0 elsewhere: a score for the whole episode."""
+        score_BT = torch.zeros(self.mask_BT.shape, dtype=torch.float32, device=self.mask_BT.device)
+        return score_BT.scatter(1, self.last_action_B[:, None], value_B.float()[:, None])
+
+
+def padded(rows: Sequence[Tensor]) -> Tensor:
+    """[T_i, ...] tensors -> [B, max T_i, ...], zeros (or False) on the right."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What policy and value say about the steps of a batch; entries that mask_BT leaves out mean nothing.
+
+    log_probs_BT: [B, T] log π(a_t|s_t), fp32, at the sampling temperature
+    entropy_BT: [B, T] nats
+    values_BS: [B, T+1] V(s_t), the last real one being the state after the last action
+    """
+
+    log_probs_BT: Tensor
+    entropy_BT: Tensor
+    values_BS: Tensor
+
+
+class ActorCritic(Protocol):
+    """π and V together, since they may share a trunk and then one forward serves both."""
+
+    def __call__(self, batch: Batch) -> Evaluation: ...
+
+
+LogProbs = Callable[[Batch], Tensor]
+"""A frozen policy seen through its log-probs: Batch -> [B, T]. The KL reference is one."""
+
+Score = Callable[[Batch], Tensor]
+"""What a reward model (or a person's rule) says: Batch -> [B, T]. A score of the whole episode stands at its last action."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The action of a language environment: what the policy wrote before it gave the floor back.
+
+    tokens: every token it wrote, a stop token included
+    stopped: True where it ended by itself (stop token or stop string), False where the token limit cut it off
+    """
+
+    tokens: tuple[int, ...]
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """The environment's answer to one action.
+
+    observation: what is seen next: a vector, or the tokens that the other side adds (empty when it is silent)
+    reward: what the environment pays
+    finish: None while the episode goes on
+    """
+
+    observation: Any
+    reward: float = 0.0
+    finish: Finish | None = None
+
+
+class Episode(Protocol):
+    """One running episode. An action is a vector or index in control, one `Turn` of tokens in language."""
+
+    first: Any
+
+    def step(self, action: Any) -> Step: ...
+
+
+class Environment(Protocol):
+    """P(s'|s, a). The same key starts the same episode."""
+
+    def episode(self, key: Key) -> Episode: ...
+
+
+class Sampler(Protocol):
+    """Draws trajectories of the current policy; publish() hands it the learner's weights and checks their arrival."""
+
+    def sample(self, environment: Environment, keys: Sequence[Key]) -> Batch: ...
+
+    def publish(self) -> None: ...
+
+
+class Rows(Protocol):
+    """What a learner updates on: anything that can be cut into micro-batches and says what its mean divides by."""
+
+    lengths_B: Tensor
+
+    def __len__(self) -> int: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    def select(self, indices: Sequence[int] | Tensor) -> Any: ...
+
+
+Sums = dict[str, Tensor]
+"""Sums over a micro-batch, "loss" among them; the learner divides by the weight of the whole minibatch."""
+
+
+class Learner(Protocol):
+    """One optimiser step; loss and gradient do not depend on how the rows were cut into micro-batches."""
+
+    def update(self, rows: Rows, loss: Callable[[Any], Sums]) -> dict[str, float]: ...

@@ -14,7 +14,7 @@ Legend: B trajectories in a batch, T the longest episode in it, N selected actio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -132,9 +132,7 @@ class Batch:
         lengths_B = self.lengths_B[rows]
         steps = int(lengths_B.max())
         width = self.mask_BT.shape[1]
-        extras = {
-            name: tensor[rows, : steps + tensor.shape[1] - width] for name, tensor in self.extras.items()
-        }
+        extras = {name: tensor[rows, : steps + tensor.shape[1] - width] for name, tensor in self.extras.items()}
         return Batch(
             observations=self.observations[rows, : steps + 1],
             actions=self.actions[rows, :steps],
@@ -157,6 +155,31 @@ class Batch:
         """[B, T] with value_B at each episode's last action and 0 elsewhere: a score for the whole episode."""
         score_BT = torch.zeros(self.mask_BT.shape, dtype=torch.float32, device=self.mask_BT.device)
         return score_BT.scatter(1, self.last_action_B[:, None], value_B.float()[:, None])
+
+
+def parts_by_length(lengths_B: Tensor, steps_at_once: int) -> Iterator[Tensor]:
+    """Row indices, longest rows first, in parts of at most `steps_at_once` padded steps (one row at least)."""
+    order = torch.argsort(lengths_B, descending=True, stable=True)
+    start = 0
+    while start < len(order):
+        longest = int(lengths_B[order[start]]) + 1
+        stop = start + max(1, steps_at_once // longest)
+        yield order[start:stop]
+        start = stop
+
+
+def in_parts(function: Callable[[Batch], tuple[Tensor, ...]], batch: Batch, steps_at_once: int) -> tuple[Tensor, ...]:
+    """`function` of a batch, a part at a time: its [b, t] or [b, t+1] results as [B, T] or [B, T+1], 0 in padding."""
+    whole: list[Tensor] = []
+    for rows in parts_by_length(batch.lengths_B, steps_at_once):
+        part = batch.select(rows)
+        results = function(part)
+        surplus = batch.mask_BT.shape[1] - part.mask_BT.shape[1]
+        if not whole:
+            whole = [r.new_zeros((len(batch), r.shape[1] + surplus)) for r in results]
+        for target, result in zip(whole, results, strict=True):
+            target[rows, : result.shape[1]] = result
+    return tuple(whole)
 
 
 def padded(rows: Sequence[Tensor]) -> Tensor:
@@ -188,7 +211,7 @@ LogProbs = Callable[[Batch], Tensor]
 """A frozen policy seen through its log-probs: Batch -> [B, T]. The KL reference is one."""
 
 Score = Callable[[Batch], Tensor]
-"""What a reward model (or a person's rule) says: Batch -> [B, T]. A score of the whole episode stands at its last action."""
+"""What a reward model (or a rule) says: Batch -> [B, T]. A score of the whole episode stands at its last action."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +252,15 @@ class Environment(Protocol):
     """P(s'|s, a). The same key starts the same episode."""
 
     def episode(self, key: Key) -> Episode: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a policy is trained on: where it acts, how it is scored, and which episodes a step draws."""
+
+    environment: Environment
+    score: Score
+    keys: Callable[[int], Sequence[Key]]
 
 
 class Sampler(Protocol):

@@ -1,0 +1,200 @@
+"""Proximal policy optimisation (Schulman et al. 2017) with a KL penalty in the reward (Ziegler et al. 2019).
+
+    r_t = environment's reward + score_t − kl_coefficient · (log π_old(a_t|s_t) − log π_reference(a_t|s_t))
+
+Against the papers: advantages are whitened over the whole batch, not per minibatch; rewards are not whitened; the old
+log-probs are recomputed by the learner, which also proves on every batch that sampler and learner are one policy.
+Knows no environment, policy or reward: a language model and a cart-pole learn from this same page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tutelage.data.order import split_minibatches
+from tutelage.formulas import advantage, kl, masked, surrogate
+from tutelage.runs.run import Run
+from tutelage.trajectory import ActorCritic, Batch, Evaluation, Learner, LogProbs, Sampler, Sums, Task, in_parts
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of PPO.
+
+    trajectories: episodes a step          epochs, minibatches: passes over them, optimiser steps a pass
+    kl_coefficient: reward per nat; with kl_target_nats it is the start of the adaptive controller
+    kl_target_nats: KL a sequence that the controller aims at; None keeps the coefficient fixed
+    kl_horizon: episodes; the controller's time constant
+    value_weight: of the value loss, where value and policy share a trunk
+    tokens_at_once: padded steps a micro-batch
+    parity_tolerance_nats: how far sampler and learner may differ on one action
+    truncation_score: replaces the score of a cut-off episode, which then counts as terminated; None bootstraps it
+    """
+
+    steps: int = 100
+    trajectories: int = 64
+    epochs: int = 4
+    minibatches: int = 1
+    learning_rate: float = 1e-4
+    value_learning_rate: float = 3e-4
+    clip_range: float = 0.2
+    value_clip_range: float = 0.2
+    gamma: float = 1.0
+    gae_lambda: float = 0.95
+    kl_coefficient: float = 0.1
+    kl_target_nats: float | None = None
+    kl_horizon: float = 10000.0
+    truncation_score: float | None = None
+    value_weight: float = 0.5
+    max_grad_norm: float = 1.0
+    tokens_at_once: int = 4096
+    parity_tolerance_nats: float = 1e-3
+    seed: int = 0
+
+
+class SamplerMismatchError(RuntimeError):
+    """Sampler and learner disagree on log-probs: stale weights, another temperature, a wrong mask."""
+
+
+def ppo(
+    config: PPOConfig,
+    task: Task,
+    actor_critic: ActorCritic,
+    reference: LogProbs,
+    sampler: Sampler,
+    learner: Learner,
+    run: Run,
+) -> None:
+    """Trains `actor_critic` in place; `sampler` draws from the same policy, `reference` is frozen."""
+    coefficient = config.kl_coefficient
+    for step in run.steps(config.steps, shows=("score", "kl_nats_per_sequence")):
+        batch = sampler.sample(task.environment, task.keys(step))  # tau ~ pi
+        score_BT = task.score(batch)
+        stats = improve(config, batch, score_BT, coefficient, actor_critic, reference, learner)
+        sampler.publish()
+        run.record(step, stats)
+        if config.kl_target_nats is not None:
+            observed = stats["kl_nats_per_sequence"]
+            coefficient = kl.adapted(coefficient, observed, config.kl_target_nats, len(batch), config.kl_horizon)
+
+
+def improve(
+    config: PPOConfig,
+    batch: Batch,
+    score_BT: Tensor,
+    coefficient: float,
+    actor_critic: ActorCritic,
+    reference: LogProbs,
+    learner: Learner,
+) -> dict[str, float]:
+    """One PPO step on trajectories that were drawn and scored: rewards, advantages, epochs of updates."""
+    score_BT, terminated_B = penalised(config, batch, score_BT)
+    old, reference_BT = remembered(actor_critic, reference, batch, config.tokens_at_once)
+    refuse_mismatch(old.log_probs_BT, batch, config.parity_tolerance_nats)
+    kl_BT = kl.k1(old.log_probs_BT, reference_BT).masked_fill(~batch.mask_BT, 0.0)
+    rewards_BT = batch.rewards_BT + score_BT - coefficient * kl_BT
+    advantages_BT, returns_BT = advantage.generalised(
+        rewards_BT, old.values_BS, batch.mask_BT, batch.lengths_B, terminated_B, config.gamma, config.gae_lambda
+    )
+    targets = batch.with_extras(
+        advantages=masked.centre_and_scale(advantages_BT, batch.mask_BT),
+        returns=returns_BT,
+        old_log_probs=old.log_probs_BT,
+        old_values=old.values_BS,
+    )
+    loss = partial(ppo_loss, config, actor_critic)
+    updates = []
+    for epoch in range(config.epochs):
+        for rows in split_minibatches(len(batch), config.minibatches, (config.seed, batch.keys[0].step, epoch)):
+            updates.append(learner.update(targets.select(rows), loss))
+    return {
+        **described(batch, score_BT, kl_BT),
+        "entropy_nats": float(masked.mean(old.entropy_BT, batch.mask_BT)),
+        "explained_variance": explained_variance(old.values_BS[:, :-1], returns_BT, batch.mask_BT),
+        "kl_coefficient": coefficient,
+        **averaged(updates),
+    }
+
+
+def ppo_loss(config: PPOConfig, actor_critic: ActorCritic, targets: Batch) -> Sums:
+    """Clipped surrogate plus value_weight × clipped value loss, summed over real actions.
+
+    The weight matters only where policy and value share parameters: apart, each is clipped and scaled by Adam alone.
+    """
+    new = actor_critic(targets)
+    mask, adv, old = targets.mask_BT, targets.extras["advantages"], targets.extras["old_log_probs"]
+    values, old_values = new.values_BS[:, :-1], targets.extras["old_values"][:, :-1]
+    policy_loss = masked.total(surrogate.clipped(new.log_probs_BT, old, adv, config.clip_range), mask)
+    value = surrogate.clipped_value(values, old_values, targets.extras["returns"], config.value_clip_range)
+    value_loss = masked.total(value, mask)
+    with torch.no_grad():
+        clipped = masked.total(surrogate.clipped_indicator(new.log_probs_BT, old, adv, config.clip_range), mask)
+        moved = masked.total(surrogate.approximate_kl(new.log_probs_BT, old), mask)
+    return {
+        "loss": policy_loss + config.value_weight * value_loss,
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "clip_fraction": clipped,
+        "approximate_kl_nats": moved,
+    }
+
+
+def penalised(config: PPOConfig, batch: Batch, score_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and terminations after the penalty for cut-off episodes, whose score is replaced, not added to."""
+    if config.truncation_score is None:
+        return score_BT, batch.terminated_B
+    flat_BT = batch.at_last_action(torch.full((len(batch),), config.truncation_score, device=score_BT.device))
+    return torch.where(batch.terminated_B[:, None], score_BT, flat_BT), torch.ones_like(batch.terminated_B)
+
+
+@torch.no_grad()
+def remembered(
+    actor_critic: ActorCritic, reference: LogProbs, batch: Batch, steps_at_once: int
+) -> tuple[Evaluation, Tensor]:
+    """What the policy that acted and the reference say of the batch, before any update."""
+
+    def both(part: Batch) -> tuple[Tensor, ...]:
+        old = actor_critic(part)
+        return old.log_probs_BT, old.entropy_BT, old.values_BS, reference(part)
+
+    log_probs_BT, entropy_BT, values_BS, reference_BT = in_parts(both, batch, steps_at_once)
+    return Evaluation(log_probs_BT, entropy_BT, values_BS), reference_BT
+
+
+def refuse_mismatch(log_probs_BT: Tensor, batch: Batch, tolerance_nats: float) -> None:
+    """Stops the run where the learner does not recognise the sampler's log-probs of the actions it took."""
+    gap = (log_probs_BT - batch.behaviour_log_probs_BT).abs().masked_fill(~batch.mask_BT, 0.0).max()
+    if not gap <= tolerance_nats:
+        raise SamplerMismatchError(
+            f"the learner's log-probs differ from the sampler's by up to {float(gap):.4g} nats a token (at most "
+            f"{tolerance_nats:g} expected): the sampler has other weights, another temperature or another mask."
+        )
+
+
+def described(batch: Batch, score_BT: Tensor, kl_BT: Tensor) -> dict[str, float]:
+    """What a person asks first of a batch; means over episodes unless the name says otherwise."""
+    actions_B = batch.mask_BT.sum(dim=1).float()
+    return {
+        "score": float(score_BT.sum(dim=1).mean()),
+        "score_deviation": float(score_BT.sum(dim=1).std(unbiased=False)),
+        "environment_reward": float(batch.rewards_BT.sum(dim=1).mean()),
+        "kl_nats_per_sequence": float(kl_BT.sum(dim=1).mean()),
+        "kl_nats_per_action": float(kl_BT.sum() / batch.mask_BT.sum()),
+        "actions": float(actions_B.mean()),
+        "terminated_fraction": float(batch.terminated_B.float().mean()),
+    }
+
+
+def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -> float:
+    """1 − Var(R − V) / Var(R) over real actions: 1 a perfect critic, 0 knows only the mean, below 0 harms."""
+    spread = float(masked.variance(returns_BT, mask_BT))
+    return 1.0 - float(masked.variance(returns_BT - values_BT, mask_BT)) / spread if spread > 0 else 0.0
+
+
+def averaged(updates: list[dict[str, float]]) -> dict[str, float]:
+    """Means over a step's updates, which all weigh the same."""
+    return {name: sum(each[name] for each in updates) / len(updates) for name in updates[0]}

@@ -1,0 +1,79 @@
+"""Text <-> tokens, in one place, so that policy, reward model and demonstrations all read a reply alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedTokenizerBase
+from tutelage.data.errors import InputError
+
+from tutelage.trajectory import Batch, Finish, Key, Trajectory
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A tokenizer seen as three questions: the tokens of a prompt, of a reply to it, and the text of tokens."""
+
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def stop_tokens(self) -> tuple[int, ...]:
+        return (int(self.tokenizer.eos_token_id),)  # pyright: ignore[reportArgumentType]
+
+    def prompt(self, text: str) -> list[int]:
+        """Tokens of the state before the first action: special tokens in front (a beginning of sequence once only)."""
+        tokens = list(self.tokenizer(text)["input_ids"])  # pyright: ignore[reportArgumentType, reportCallIssue]
+        while len(tokens) > 1 and tokens[-1] in self.stop_tokens:
+            tokens.pop()  # some tokenizers end every text; a prompt is not at its end
+        begin = self.tokenizer.bos_token_id
+        while begin is not None and tokens[:2] == [begin, begin]:
+            tokens.pop(0)  # a chat template wrote one already
+        if not tokens:
+            raise InputError("an empty prompt has no tokens, so there is no state to act in. Drop it or give it text.")
+        return tokens
+
+    def pair(self, prompt: str, response: str, *, ended: bool = True) -> tuple[list[int], list[int]]:
+        """Tokens of prompt and response, the response closed by the end of sequence where it ended by itself.
+
+        The response is read where it stands, after its prompt: encoded alone, many tokenizers would give its first
+        word another token than the policy sees.
+        """
+        before = self.prompt(prompt)
+        whole = self.prompt(prompt + response)
+        if whole[: len(before)] == before:
+            after = whole[len(before) :]
+        else:
+            after = list(self.tokenizer(response, add_special_tokens=False)["input_ids"])  # pyright: ignore
+        return before, [*after, self.stop_tokens[0]] if ended else after
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=True)  # pyright: ignore[reportReturnType]
+
+    def prompts_and_responses(self, batch: Batch) -> tuple[list[str], list[str]]:
+        """Texts of a language batch: what stood before the policy's first token, and all that followed."""
+        prompts, responses = [], []
+        for row in range(len(batch)):
+            tokens = batch.observations[row, : int(batch.lengths_B[row]) + 1].tolist()
+            first = int(batch.mask_BT[row].int().argmax()) + 1
+            prompts.append(self.text(tokens[:first]))
+            responses.append(self.text(tokens)[len(prompts[-1]) :])
+        return prompts, responses
+
+
+def written(prompt: Sequence[int], response: Sequence[int], key: Key = Key(0, 0), *, ended: bool = True) -> Trajectory:
+    """A prompt and a reply that somebody wrote (a demonstration, a candidate) as a trajectory; log-probs unknown, 0."""
+    if not prompt or not response:
+        raise InputError(f"a trajectory needs a prompt and a response, got {len(prompt)} and {len(response)} tokens")
+    tokens = torch.tensor([*prompt, *response])
+    steps = len(tokens) - 1
+    return Trajectory(
+        observations=tokens,
+        actions=tokens[1:],
+        mask_T=torch.arange(steps) >= len(prompt) - 1,
+        behaviour_log_probs_T=torch.zeros(steps),
+        rewards_T=torch.zeros(steps),
+        finish=Finish.TERMINATED if ended else Finish.TRUNCATED,
+        key=key,
+    )

@@ -1,0 +1,58 @@
+"""Policies compared by their replies to the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tutelage.formulas import intervals
+
+Numbers = Callable[[list[str], list[str]], Sequence[float]]
+Flags = Callable[[list[str], list[str]], Sequence[bool]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was said of one policy's replies, one entry a prompt."""
+
+    name: str
+    responses: list[str]
+    gold: np.ndarray
+    proxy: np.ndarray
+    breaks: np.ndarray
+    tokens: np.ndarray
+
+    def row(self) -> dict[str, float | str]:
+        """Means with 95 % intervals, as they stand in summary.json under `methods`."""
+        mean, low, high = intervals.mean_interval(self.gold)
+        broken, broken_low, broken_high = intervals.mean_interval(self.breaks)
+        return {
+            "name": self.name,
+            "gold_mean": mean,
+            "gold_low": low,
+            "gold_high": high,
+            "proxy_mean": float(self.proxy.mean()),
+            "policy_breaks_fraction": broken,
+            "policy_breaks_low": broken_low,
+            "policy_breaks_high": broken_high,
+            "length_tokens": float(self.tokens.mean()),
+        }
+
+
+def win_rate(first: Judged, second: Judged) -> tuple[float, float, float]:
+    """(rate, low, high): how often `first` has the higher gold score on the same prompt, ties counting half."""
+    difference = first.gold - second.gold
+    wins, ties = int((difference > 0).sum()), int((difference == 0).sum())
+    return intervals.win_rate(wins, ties, len(difference) - wins - ties)
+
+
+def distinct_fraction(texts: Sequence[str], n: int = 2) -> float:
+    """Different n-grams of words over all n-grams of all texts: 1 nothing repeats, near 0 one phrase (Li et al. 2016)."""
+    grams = [gram for text in texts for gram in _grams(text.split(), n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]

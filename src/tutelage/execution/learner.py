@@ -1,0 +1,82 @@
+"""Trains in this process: one optimiser step from rows and a loss, whatever the micro-batches.
+
+The loss returns sums; they are divided once, by the weight of the whole minibatch, so cutting it differently changes
+neither loss nor gradient. Rows are cut sorted by length, under a budget of tokens, since padding is the main waste.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.trajectory import Rows, Sums, parts_by_length
+
+
+class NotFinite(FloatingPointError):
+    """The loss or a gradient is NaN or infinite; the weights were not touched."""
+
+
+class LocalLearner:
+    """One AdamW over named groups of parameters, each with its own learning rate and gradient clipping.
+
+    groups: name -> (parameters, learning rate); policy and value are clipped apart, so that neither scales the other
+    schedule: update number -> multiplier of the learning rates (formulas.schedule)
+    max_grad_norm: L2 norm a group's gradient is scaled down to
+    tokens_at_once: budget of a micro-batch, rows × longest row
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, tuple[Iterable[nn.Parameter], float]],
+        *,
+        schedule: Callable[[int], float] = lambda update: 1.0,
+        max_grad_norm: float = 1.0,
+        tokens_at_once: int = 4096,
+        adam_epsilon: float = 1e-5,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
+        self.parameters = {name: [p for p in each if p.requires_grad] for name, (each, _) in groups.items()}
+        self.learning_rates = {name: rate for name, (_, rate) in groups.items()}
+        self.schedule, self.max_grad_norm, self.tokens_at_once = schedule, max_grad_norm, tokens_at_once
+        self.updates = 0
+        self.optimiser = torch.optim.AdamW(
+            [{"params": self.parameters[name], "lr": rate} for name, rate in self.learning_rates.items()],
+            eps=adam_epsilon,
+            betas=betas,
+            weight_decay=0.0,
+        )
+
+    def update(self, rows: Rows, loss: Callable[[Any], Sums]) -> dict[str, float]:
+        """One step on these rows; returns the mean of every sum, the gradient norms before clipping, the rate."""
+        weight = rows.weight
+        if weight <= 0:
+            raise ValueError("these rows have no real action, so there is nothing to learn from")
+        totals: dict[str, Tensor] = {}
+        self.optimiser.zero_grad(set_to_none=True)
+        for part in parts_by_length(rows.lengths_B, self.tokens_at_once):
+            sums = loss(rows.select(part))
+            (sums["loss"] / weight).backward()
+            for name, value in sums.items():
+                totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + value.detach().double().cpu()
+        means = {name: float(value) / weight for name, value in totals.items()}
+        norms = {f"gradient_norm_{name}": self._clip(name) for name in self.parameters}
+        if not all(map(_finite, [means["loss"], *norms.values()])):
+            raise NotFinite(
+                f"update {self.updates}: loss {means['loss']}, {norms}: not finite, weights left as they were"
+            )
+        multiplier = self.schedule(self.updates)
+        for group, rate in zip(self.optimiser.param_groups, self.learning_rates.values(), strict=True):
+            group["lr"] = rate * multiplier
+        self.optimiser.step()
+        self.updates += 1
+        return {**means, **norms, "learning_rate_multiplier": multiplier}
+
+    def _clip(self, name: str) -> float:
+        return float(nn.utils.clip_grad_norm_(self.parameters[name], self.max_grad_norm))
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0.0

@@ -1,0 +1,149 @@
+"""π(a|s) and V(s) of language: any Hugging Face causal LM, and a value head on a trunk of its own or on the policy's.
+
+Batches are padded on the right and attention is causal, so no real position ever sees padding: there is no attention
+mask to get wrong, and positions count from 0. The language-model head runs on the N positions where the policy acted.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.formulas import likelihood
+from tutelage.trajectory import Batch, Evaluation
+
+
+class LanguagePolicy(nn.Module):
+    """π(a_t|s_t) = softmax(logits(s_t) / temperature): the one temperature of sampling, old, new and reference."""
+
+    def __init__(self, model: Any, temperature: float = 1.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature is {temperature}, expected more than 0 (a greedy policy has no log-probs)")
+        self.model = model
+        self.temperature = temperature
+        self._head_is_plain = _head_is_plain(model)
+
+    def states(self, batch: Batch) -> Tensor:
+        """[B, T+1, d] last hidden state at every observation."""
+        return trunk(self.model)(input_ids=batch.observations, use_cache=False).last_hidden_state
+
+    def action_logits(self, states_BSd: Tensor, batch: Batch) -> Tensor:
+        """[N, V] logits of the real actions, before the temperature."""
+        if self._head_is_plain:
+            return self.model.get_output_embeddings()(states_BSd[:, :-1][batch.mask_BT])
+        return self.model(input_ids=batch.observations, use_cache=False).logits[:, :-1][batch.mask_BT]
+
+    def evaluate(self, states_BSd: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(log_probs_BT, entropy_BT), 0 where the policy did not act."""
+        logits_NV = self.action_logits(states_BSd, batch)
+        log_probs_N = likelihood.action_log_probs(logits_NV, batch.actions[batch.mask_BT], self.temperature)
+        with torch.no_grad():  # entropy is reported, not optimised
+            entropy_N = likelihood.entropy(logits_NV, self.temperature)
+        return _spread(log_probs_N, batch), _spread(entropy_N, batch)
+
+    def log_probs(self, batch: Batch) -> Tensor:
+        """[B, T] log π(a_t|s_t) in fp32."""
+        return self.evaluate(self.states(batch), batch)[0]
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.log_probs(batch)
+
+
+class ValueModel(nn.Module):
+    """V(s_t) at every state, from a trunk of its own that started as the reward model (Stiennon et al. 2020)."""
+
+    def __init__(self, sequence_classifier: Any) -> None:
+        super().__init__()
+        self.model = sequence_classifier
+        self.bias = nn.Parameter(torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0))))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """[B, T+1] values."""
+        states_BSd = trunk(self.model)(input_ids=batch.observations, use_cache=False).last_hidden_state
+        return self.model.score(states_BSd).squeeze(-1).float() + self.bias.to(states_BSd.device)
+
+
+class SeparateCritic(nn.Module):
+    """Policy and value as two networks: early value gradients cannot disturb the policy."""
+
+    def __init__(self, policy: LanguagePolicy, value: nn.Module) -> None:
+        super().__init__()
+        self.policy, self.value = policy, value
+
+    def forward(self, batch: Batch) -> Evaluation:
+        log_probs_BT, entropy_BT = self.policy.evaluate(self.policy.states(batch), batch)
+        return Evaluation(log_probs_BT, entropy_BT, self.value(batch))
+
+
+class SharedCritic(nn.Module):
+    """A value head on the policy's trunk: half the memory and time. It starts at 0 (Ziegler et al. 2019), so V ≡ 0."""
+
+    def __init__(self, policy: LanguagePolicy) -> None:
+        super().__init__()
+        self.policy = policy
+        width = policy.model.get_output_embeddings().in_features
+        self.head = nn.Linear(width, 1, device=next(policy.model.parameters()).device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: Batch) -> Evaluation:
+        states_BSd = self.policy.states(batch)
+        log_probs_BT, entropy_BT = self.policy.evaluate(states_BSd, batch)
+        return Evaluation(log_probs_BT, entropy_BT, self.head(states_BSd.float()).squeeze(-1))
+
+
+class Frozen:
+    """The reference: log-probs of a policy that no longer learns.
+
+    A policy with a LoRA adapter is its own reference with the adapter off, bitwise the base model; any other is copied.
+    """
+
+    def __init__(self, policy: LanguagePolicy) -> None:
+        self._has_adapter = hasattr(policy.model, "disable_adapter")
+        self.policy = policy if self._has_adapter else copy.deepcopy(policy).requires_grad_(False).eval()
+
+    def _base(self) -> AbstractContextManager[Any]:
+        return self.policy.model.disable_adapter() if self._has_adapter else nullcontext()
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        with self._base():
+            return self.policy.log_probs(batch)
+
+
+def with_lora(model: Any, rank: int) -> Any:
+    """The model with a LoRA adapter of this rank on every linear layer; only the adapter learns."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, config).eval()
+
+
+def trunk(model: Any) -> Any:
+    """The transformer below the head, whichever family; through a LoRA wrapper its adapted layers still run."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.base_model
+
+
+@torch.no_grad()
+def _head_is_plain(model: Any) -> bool:
+    """Whether logits are the output embeddings applied to the trunk's last state (some families scale or cap them)."""
+    head = model.get_output_embeddings()
+    if head is None:
+        return False
+    tokens = torch.arange(4, device=next(model.parameters()).device)[None] % model.config.get_text_config().vocab_size
+    states = trunk(model)(input_ids=tokens, use_cache=False).last_hidden_state
+    return torch.equal(head(states), model(input_ids=tokens, use_cache=False).logits)
+
+
+def _spread(value_N: Tensor, batch: Batch) -> Tensor:
+    """[N] values of the real actions back onto [B, T], 0 elsewhere."""
+    spread_BT = torch.zeros(batch.mask_BT.shape, dtype=value_N.dtype, device=value_N.device)
+    return spread_BT.masked_scatter(batch.mask_BT, value_N)

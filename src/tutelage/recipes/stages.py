@@ -1,0 +1,180 @@
+"""The stages of InstructGPT on text: models, texts and settings in, a filled run out.
+
+Each function assembles one algorithm page from its parts. Recipes and the command line call the same ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.algorithms.ppo import PPOConfig, ppo
+from tutelage.algorithms.reward_model import (
+    ChoiceLoss,
+    Choices,
+    RewardModelConfig,
+    agreement,
+    reward_model,
+    scores_of,
+)
+from tutelage.algorithms.sft import SFTConfig, sft
+from tutelage.data.tokens import Codec, written
+from tutelage.environments.language import Language, refuse_crowded
+from tutelage.execution.learner import LocalLearner
+from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.formulas import schedule
+from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel
+from tutelage.rewards.language import RewardModel, start_head
+from tutelage.runs.run import Run
+from tutelage.trajectory import Batch, Finish, Key, Score, Task
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A policy, the codec of its tokens, and how it is sampled."""
+
+    policy: LanguagePolicy
+    codec: Codec
+    sampling: SamplingSettings
+    at_limit: Finish = Finish.TRUNCATED
+
+    def sampler(self, seed: int) -> NativeSampler:
+        return NativeSampler(self.policy, self.codec.stop_tokens, seed, self.sampling)
+
+    def save(self, run: Run) -> None:
+        self.policy.model.save_pretrained(run.path / "model")
+        self.codec.tokenizer.save_pretrained(run.path / "model")
+
+    def environment(self, prompts: Sequence[str], context_tokens: int | None = None) -> Language:
+        tokens = [self.codec.prompt(prompt) for prompt in prompts]
+        refuse_crowded(tokens, self.sampling.max_new_tokens, context_tokens)
+        return Language(tokens, self.at_limit)
+
+    def replies(self, prompts: Sequence[str], seed: int, samples: int = 1) -> tuple[Batch, list[str]]:
+        """`samples` replies to every prompt, those of a prompt side by side: the batch and the texts."""
+        keys = [Key(0, prompt, sample) for prompt in range(len(prompts)) for sample in range(samples)]
+        batch = self.sampler(seed).sample(self.environment(prompts), keys)
+        return batch, self.codec.prompts_and_responses(batch)[1]
+
+
+def encoded(codec: Codec, pairs: Sequence[tuple[str, str]], device: Any = "cpu") -> Batch:
+    """(prompt, response) texts as one batch of written trajectories."""
+    return to_device(Batch.of([written(*codec.pair(prompt, response)) for prompt, response in pairs]), device)
+
+
+def to_device(batch: Batch, device: Any) -> Batch:
+    moved = {name: value.to(device) for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    return Batch(**{**vars(batch), **moved})
+
+
+def run_sft(config: SFTConfig, speaker: Speaker, pairs: Sequence[tuple[str, str]], run: Run) -> None:
+    rows = encoded(speaker.codec, pairs, next(speaker.policy.parameters()).device)
+    steps = config.total_steps(len(rows))
+    learner = LocalLearner(
+        {"policy": (speaker.policy.parameters(), config.learning_rate)},
+        schedule=partial(annealed, schedule.cosine, steps, config.warm_up),
+        max_grad_norm=config.max_grad_norm,
+        tokens_at_once=config.tokens_at_once,
+    )
+    sft(config, rows, speaker.policy, learner, run)
+    speaker.save(run)
+
+
+def annealed(shape: Callable[[int, int], float], steps: int, warm_up: int, update: int) -> float:
+    """Warm-up from a tenth, then the shape (linear or cosine) to 0."""
+    return schedule.warmed_up(update, warm_up, 0.1) * shape(update, steps)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How often the reward model agrees with the held-out answers."""
+
+    right: float
+    questions: int
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.questions
+
+
+def run_reward_model(
+    config: RewardModelConfig,
+    classifier: Any,
+    learned: Choices,
+    held_out: Choices,
+    loss: ChoiceLoss,
+    run: Run,
+) -> tuple[RewardModel, HeldOut]:
+    """Trains a fresh head and the trunk below it; the model comes back neither normalised nor saved."""
+    start_head(classifier, config.seed)
+    model = RewardModel(classifier)
+    steps = config.total_steps(len(learned))
+    learner = LocalLearner(
+        {"reward_model": (model.parameters(), config.learning_rate)},
+        schedule=partial(annealed, schedule.cosine, steps, config.warm_up),
+        max_grad_norm=config.max_grad_norm,
+        tokens_at_once=config.tokens_at_once,
+    )
+    reward_model(config, learned, model, loss, learner, run)
+    model.eval()
+    right = float(agreement(scores_of(model, held_out), held_out).sum())
+    return model, HeldOut(right, len(held_out))
+
+
+def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic | SharedCritic:
+    """A value model started from the reward model, or a head on the policy where there is none."""
+    if classifier is None:
+        return SharedCritic(policy)
+    return SeparateCritic(policy, ValueModel(copy.deepcopy(classifier).requires_grad_(True)))
+
+
+def run_ppo(
+    config: PPOConfig,
+    speaker: Speaker,
+    critic: SeparateCritic | SharedCritic,
+    score: Score,
+    prompts: Sequence[str],
+    run: Run,
+    look: Callable[[int, Batch, Tensor], None] | None = None,
+) -> None:
+    """Trains the speaker's policy in place and saves it; `look` sees every scored batch (to judge or keep samples)."""
+    environment = speaker.environment(prompts)
+    updates = config.steps * config.epochs * config.minibatches
+    policy_parameters = set(speaker.policy.parameters())
+    learner = LocalLearner(
+        {
+            "policy": (speaker.policy.parameters(), config.learning_rate),
+            "value": ([p for p in critic.parameters() if p not in policy_parameters], config.value_learning_rate),
+        },
+        schedule=partial(annealed, schedule.linear, updates, 10),
+        max_grad_norm=config.max_grad_norm,
+        tokens_at_once=config.tokens_at_once,
+    )
+
+    def looked_at(batch: Batch) -> Tensor:
+        score_BT = score(batch)
+        if look is not None:
+            look(batch.keys[0].step, batch, score_BT)
+        return score_BT
+
+    task = Task(environment, looked_at, partial(prompt_keys, len(prompts), config))
+    reference = Frozen(speaker.policy)
+    ppo(config, task, critic, reference, speaker.sampler(config.seed), learner, run)
+    speaker.save(run)
+
+
+def prompt_keys(prompts: int, config: PPOConfig, step: int) -> list[Key]:
+    """The episodes of a step: walk through the prompts in a shuffle of the seed's, epoch after epoch."""
+    first = step * config.trajectories
+    keys = []
+    for place in range(first, first + config.trajectories):
+        epoch, index = divmod(place, prompts)
+        order = torch.randperm(prompts, generator=torch.Generator().manual_seed(config.seed * 1000003 + epoch))
+        keys.append(Key(step, int(order[index]), place - first))
+    return keys

@@ -1,0 +1,134 @@
+"""Trajectory -> score in language: a learned reward model, or any function of texts.
+
+A score of the whole reply is one number; it stands at the reply's last action (the end of sequence, if it has one).
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tutelage.data.errors import InputError
+
+from tutelage.data.tokens import Codec
+from tutelage.trajectory import Batch
+
+TextReward = Callable[[list[str], list[str]], Sequence[float]]
+"""(prompts, responses) -> one number each; the shape of `module:function` on the command line."""
+
+
+class RewardModel(nn.Module):
+    """A trunk and a linear head; the score is read at the last real token: (head · h_last) + bias.
+
+    The folder it saves is a Hugging Face sequence classifier with one label. Its head has no bias in most families,
+    so the bias that makes references average 0 stands in `config.score_bias` (a constant shift; no ranking needs it).
+    """
+
+    def __init__(self, sequence_classifier: Any) -> None:
+        super().__init__()
+        self.model = sequence_classifier
+        bias = torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0)))
+        self.register_buffer("bias", bias.to(next(sequence_classifier.parameters()).device))
+        self.bias: Tensor
+
+    def forward(self, batch: Batch) -> Tensor:
+        """[B] scores of whole episodes, by lengths: neither padding nor neighbours change them."""
+        states_BSd = self.model.base_model(input_ids=batch.observations, use_cache=False).last_hidden_state
+        last_Bd = states_BSd[torch.arange(len(batch), device=states_BSd.device), batch.lengths_B]
+        return self.model.score(last_Bd).squeeze(-1).float() + self.bias
+
+    @torch.no_grad()
+    def normalise(self, sample_N: Tensor, *, mean: float = 0.0, deviation: float | None = None) -> None:
+        """Shift (and, given a deviation, scale) so that this sample of scores has mean and deviation exactly.
+
+        gain = s_target / s, bias = μ_target − gain · μ, population deviation (Ziegler et al. 2019). Frozen hereafter.
+        """
+        spread = float(sample_N.double().std(unbiased=False))
+        if deviation is not None and not spread > 0:
+            raise ValueError(f"all {len(sample_N)} scores are equal, so they cannot be scaled to deviation {deviation}")
+        gain = 1.0 if deviation is None else deviation / spread
+        self.model.score.weight.mul_(gain)
+        self.bias.mul_(gain)
+        self.bias.add_(mean - gain * float(sample_N.double().mean()))
+
+    def save(self, folder: Path, codec: Codec) -> None:
+        self.model.config.score_bias = float(self.bias)
+        self.model.config.pad_token_id = codec.tokenizer.pad_token_id
+        self.model.save_pretrained(folder)
+        codec.tokenizer.save_pretrained(folder)
+
+
+def start_head(sequence_classifier: Any, seed: int) -> None:
+    """A fresh head N(0, 1/(d+1)): scores start near unit scale (Stiennon et al. 2020)."""
+    weight = sequence_classifier.score.weight
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        fresh = torch.randn(weight.shape, generator=generator) / math.sqrt(weight.shape[1] + 1)
+        weight.copy_(fresh)
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """A reward model that shares the policy's tokens, as a Score."""
+
+    model: RewardModel
+    episodes_at_once: int = 256
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        parts = torch.arange(len(batch)).split(self.episodes_at_once)
+        return batch.at_last_action(torch.cat([self.model(batch.select(part)) for part in parts]))
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """A function of texts as a Score: decodes, calls, and refuses what is no finite number.
+
+    A reward that cannot be computed stops the run; it never becomes 0.
+    """
+
+    function: TextReward
+    codec: Codec
+    name: str = "the reward function"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        prompts, responses = self.codec.prompts_and_responses(batch)
+        return batch.at_last_action(torch.tensor(self.numbers(prompts, responses), device=batch.mask_BT.device))
+
+    def numbers(self, prompts: list[str], responses: list[str]) -> list[float]:
+        try:
+            values = [float(value) for value in self.function(prompts, responses)]
+        except Exception as error:
+            raise InputError(
+                f"{self.name} raised {type(error).__name__}: {error} (given {len(prompts)} prompts and responses, "
+                f"the first response {responses[0][:80]!r}). It must return one number for each response."
+            ) from error
+        if len(values) != len(responses):
+            raise InputError(
+                f"{self.name} returned {len(values)} numbers for {len(responses)} responses; expected as many."
+            )
+        for value, response in zip(values, responses, strict=True):
+            if not math.isfinite(value):
+                raise InputError(f"{self.name} returned {value} for {response[:80]!r}; expected a finite number.")
+        return values
+
+
+def text_reward(name: str) -> TextReward:
+    """`module:function` -> the function, or an InputError that says which half is missing."""
+    module_name, _, function_name = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"--reward {name}: {error}. Give a reward-model folder, or module:function where module can be imported "
+            "from here and function takes (prompts, responses) and returns one number each."
+        ) from error
+    if not callable(function):
+        raise InputError(f"--reward {name}: {function_name} is a {type(function).__name__}, not a function.")
+    return function

@@ -1,0 +1,40 @@
+"""What PPO and A2C minimise, one term an action; the caller sums over its mask and divides once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def clipped(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
+    """max(−A ρ, −A clip(ρ, 1 ± clip_range)), ρ = exp(log_probs − old_log_probs) (Schulman et al. 2017, eq. 7)."""
+    ratio = (log_probs - old_log_probs).exp()
+    return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip_range, 1 + clip_range))
+
+
+def clipped_indicator(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
+    """1.0 where the clipped branch is the larger one, so that the term has no gradient; its mean is the clip fraction."""
+    ratio = (log_probs - old_log_probs).exp()
+    return (-advantages * ratio.clamp(1 - clip_range, 1 + clip_range) > -advantages * ratio).float()
+
+
+def clipped_value(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float) -> Tensor:
+    """½ max((V − R)², (clip(V, V_old ± clip_range) − R)²) (openai/lm-human-preferences)."""
+    near = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    return 0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2)
+
+
+def value_clipped_indicator(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float) -> Tensor:
+    """1.0 where the clipped value is the worse one."""
+    near = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    return ((near - returns) ** 2 > (values - returns) ** 2).float()
+
+
+def policy_gradient(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """−A log π (Williams 1992; the actor of A2C). Its gradient is that of `clipped` at ratio 1."""
+    return -advantages * log_probs
+
+
+def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
+    """½ (log π − log π_old)²: how far the update went, in nats."""
+    return 0.5 * (log_probs - old_log_probs) ** 2

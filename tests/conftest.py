@@ -1,0 +1,65 @@
+"""Tiny models and batches that many tests share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import (
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    MistralConfig,
+    Qwen2Config,
+)
+
+from tutelage.policies.language import LanguagePolicy
+
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+TOKENS = {"vocab_size": 23, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}  # pad is EOS, on purpose
+
+
+def llama_config(**changes):
+    return LlamaConfig(**{**SIZES, **TOKENS, "max_position_embeddings": 64, "initializer_range": 0.2, **changes})
+
+
+FAMILIES = {
+    "llama": llama_config(),
+    "llama-tied": llama_config(tie_word_embeddings=True),
+    "gpt2": GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.2, **TOKENS),
+    "qwen2": Qwen2Config(**SIZES, **TOKENS, max_position_embeddings=64, initializer_range=0.2),
+    "mistral": MistralConfig(**SIZES, **TOKENS, max_position_embeddings=64, sliding_window=None, initializer_range=0.2),
+    "gpt-neox": GPTNeoXConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+        **TOKENS,
+    ),
+}
+
+
+@pytest.fixture
+def tiny_llama():
+    torch.manual_seed(0)
+    return LlamaForCausalLM(llama_config()).eval()
+
+
+@pytest.fixture
+def tiny_policy(tiny_llama):
+    return LanguagePolicy(tiny_llama, temperature=0.7)
+
+
+@pytest.fixture
+def tiny_classifier():
+    torch.manual_seed(1)
+    return LlamaForSequenceClassification(llama_config(num_labels=1)).eval()

@@ -49,7 +49,7 @@ def win_rate(first: Judged, second: Judged) -> tuple[float, float, float]:
 
 
 def distinct_fraction(texts: Sequence[str], n: int = 2) -> float:
-    """Different n-grams of words over all n-grams of all texts: 1 nothing repeats, near 0 one phrase (Li et al. 2016)."""
+    """Different n-grams of words over all n-grams of all texts: 1 nothing repeats (Li et al. 2016)."""
     grams = [gram for text in texts for gram in _grams(text.split(), n)]
     return len(set(grams)) / len(grams) if grams else 0.0
 

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
-def pair(score_first: Tensor, score_second: Tensor, target: Tensor | float = 1.0, margin: Tensor | float = 0.0) -> Tensor:
+def pair(
+    score_first: Tensor, score_second: Tensor, target: Tensor | float = 1.0, margin: Tensor | float = 0.0
+) -> Tensor:
     """Bradley–Terry cross-entropy −p log σ(Δ) − (1−p) log σ(−Δ), Δ = first − second − margin, p = target.
 
     target is P(first preferred): 1 or 0 for an answer, 0.5 for a tie, anything between for noise (Stiennon et al. 2020;

@@ -13,7 +13,7 @@ def clipped(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_r
 
 
 def clipped_indicator(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """1.0 where the clipped branch is the larger one, so that the term has no gradient; its mean is the clip fraction."""
+    """1.0 where the clipped branch is the larger one and the term has no gradient; its mean: the clip fraction."""
     ratio = (log_probs - old_log_probs).exp()
     return (-advantages * ratio.clamp(1 - clip_range, 1 + clip_range) > -advantages * ratio).float()
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tutelage.data.errors import InputError
 
+from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.trajectory import Batch
 

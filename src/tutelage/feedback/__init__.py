@@ -1,0 +1,6 @@
+"""What people say, and who says it. No web code here.
+
+Enters: questions about candidates. Leaves: choices, with the labeller and the order shown.
+May import: formulas, trajectory, data, environments, policies, rewards.
+Guarded by: tests/contracts/test_labellers.py.
+"""

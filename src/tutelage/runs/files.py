@@ -1,0 +1,57 @@
+"""The one place that writes a run's files, so that a full disk or a kill leaves whole ones."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tutelage.data.errors import InputError
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Written aside, flushed to the disk, renamed: a reader sees the old file or the new one, never half of one."""
+    aside = path.with_name(path.name + ".part")
+    try:
+        with aside.open("w") as file:
+            json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """JSON lines added to the end in one write."""
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    try:
+        with path.open("a") as file:
+            file.write(text)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path.parent} has no {path.name}: it is no run folder, or its run did not get so far."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg}). Was it edited by hand?") from error
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """One clear message for a disk that is full, a folder that may not be written, a path that is none."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(
+            f"no space left on the disk while writing {path}. What was written before is whole: free some space and "
+            "run the same command with --resume."
+        )
+    return InputError(f"{path} could not be written: {error.strerror or error}. Give another folder with --out.")

@@ -145,6 +145,10 @@ class Batch:
             extras=extras,
         )
 
+    def to(self, device: torch.device | str) -> Batch:
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved, extras={name: value.to(device) for name, value in self.extras.items()})
+
     def with_extras(self, **extras: Tensor) -> Batch:
         for name, tensor in extras.items():
             if tensor.shape[0] != len(self) or tensor.shape[1] - self.mask_BT.shape[1] not in (0, 1):

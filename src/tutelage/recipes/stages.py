@@ -37,15 +37,19 @@ from tutelage.trajectory import Batch, Finish, Key, Score, Task
 
 @dataclass(frozen=True)
 class Speaker:
-    """A policy, the codec of its tokens, and how it is sampled."""
+    """A policy, the codec of its tokens, and how it is sampled.
+
+    fixed_length: replies are exactly max_new_tokens long and that ends them; no token stops one (Ziegler et al. 2019)
+    """
 
     policy: LanguagePolicy
     codec: Codec
     sampling: SamplingSettings
-    at_limit: Finish = Finish.TRUNCATED
+    fixed_length: bool = False
 
     def sampler(self, seed: int) -> NativeSampler:
-        return NativeSampler(self.policy, self.codec.stop_tokens, seed, self.sampling)
+        stop_tokens = () if self.fixed_length else self.codec.stop_tokens
+        return NativeSampler(self.policy, stop_tokens, seed, self.sampling)
 
     def save(self, run: Run) -> None:
         self.policy.model.save_pretrained(run.path / "model")
@@ -54,7 +58,7 @@ class Speaker:
     def environment(self, prompts: Sequence[str], context_tokens: int | None = None) -> Language:
         tokens = [self.codec.prompt(prompt) for prompt in prompts]
         refuse_crowded(tokens, self.sampling.max_new_tokens, context_tokens)
-        return Language(tokens, self.at_limit)
+        return Language(tokens, Finish.TERMINATED if self.fixed_length else Finish.TRUNCATED)
 
     def replies(self, prompts: Sequence[str], seed: int, samples: int = 1) -> tuple[Batch, list[str]]:
         """`samples` replies to every prompt, those of a prompt side by side: the batch and the texts."""
@@ -65,12 +69,7 @@ class Speaker:
 
 def encoded(codec: Codec, pairs: Sequence[tuple[str, str]], device: Any = "cpu") -> Batch:
     """(prompt, response) texts as one batch of written trajectories."""
-    return to_device(Batch.of([written(*codec.pair(prompt, response)) for prompt, response in pairs]), device)
-
-
-def to_device(batch: Batch, device: Any) -> Batch:
-    moved = {name: value.to(device) for name, value in vars(batch).items() if isinstance(value, Tensor)}
-    return Batch(**{**vars(batch), **moved})
+    return Batch.of([written(*codec.pair(prompt, response)) for prompt, response in pairs]).to(device)
 
 
 def run_sft(config: SFTConfig, speaker: Speaker, pairs: Sequence[tuple[str, str]], run: Run) -> None:
@@ -139,12 +138,11 @@ def run_ppo(
     speaker: Speaker,
     critic: SeparateCritic | SharedCritic,
     score: Score,
-    prompts: Sequence[str],
+    environment: Language,
     run: Run,
     look: Callable[[int, Batch, Tensor], None] | None = None,
 ) -> None:
     """Trains the speaker's policy in place and saves it; `look` sees every scored batch (to judge or keep samples)."""
-    environment = speaker.environment(prompts)
     updates = config.steps * config.epochs * config.minibatches
     policy_parameters = set(speaker.policy.parameters())
     learner = LocalLearner(
@@ -163,7 +161,7 @@ def run_ppo(
             look(batch.keys[0].step, batch, score_BT)
         return score_BT
 
-    task = Task(environment, looked_at, partial(prompt_keys, len(prompts), config))
+    task = Task(environment, looked_at, partial(prompt_keys, len(environment.prompts), config))
     reference = Frozen(speaker.policy)
     ppo(config, task, critic, reference, speaker.sampler(config.seed), learner, run)
     speaker.save(run)

@@ -55,3 +55,12 @@ def cannot_write(path: Path, error: OSError) -> InputError:
             "run the same command with --resume."
         )
     return InputError(f"{path} could not be written: {error.strerror or error}. Give another folder with --out.")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON-lines file."""
+    try:
+        with path.open() as file:
+            return [json.loads(line) for line in file]
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: it is no run folder, or its run did not get so far.") from error

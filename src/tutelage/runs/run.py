@@ -32,6 +32,7 @@ class Run:
         self.path, self.trackers, self.name = path, tuple(trackers), name or path.name
         self.latest: dict[str, float] = {}
         self.step = 0
+        self._noted: dict[str, float] = {}
         self._started = time.monotonic()
 
     @staticmethod
@@ -75,11 +76,16 @@ class Run:
                 yield self.step
                 progress.advance({name: self.latest[name] for name in shows if name in self.latest})
 
+    def note(self, **metrics: float) -> None:
+        """Numbers that the next record carries along: what a recipe sees and the algorithm does not know."""
+        self._noted.update(metrics)
+
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line of events.jsonl. A metric that is not finite stops the run: nothing after it would mean anything."""
-        for name, value in metrics.items():
+        for name, value in [*metrics.items(), *self._noted.items()]:
             if not math.isfinite(value):
                 raise FloatingPointError(f"{self.name}: {name} is {value} at step {step}; the run stops here.")
+        metrics, self._noted = {**metrics, **self._noted}, {}
         self.latest = dict(metrics)
         seconds = round(time.monotonic() - self._started, 3)
         append_lines(self.path / EVENTS, [{"step": step, "seconds": seconds, **metrics}])

@@ -1,0 +1,328 @@
+"""InstructGPT in small on the helpdesk (Ouyang et al. 2022): demonstrations, comparisons, a reward model, PPO.
+
+A policy of about a million parameters learns the desk's language from scratch. Gold reaches training only through at
+most 2,000 noisy choices of synthetic labellers; two references beside it use more (PPO on the gold score itself) or
+no reward model at all (supervised on the best quarter of the demonstrations). Every stage leaves a run folder and
+reads only such folders, so that an interrupted demo continues after its last finished stage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from tutelage.algorithms.best_of_n import chosen
+from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.reward_model import Choices, RewardModelConfig, agreement, pair_loss, scores_of
+from tutelage.algorithms.sft import SFTConfig
+from tutelage.data.helpdesk import demonstrations as desk_demonstrations
+from tutelage.data.helpdesk import tokenizer as desk_tokenizer
+from tutelage.data.helpdesk import world
+from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
+from tutelage.data.tokens import Codec, written
+from tutelage.evaluation.replies import Judged, win_rate
+from tutelage.execution.native import SamplingSettings
+from tutelage.feedback import labellers
+from tutelage.formulas import best_of_n, intervals
+from tutelage.policies.language import LanguagePolicy
+from tutelage.recipes import stages
+from tutelage.rewards import helpdesk
+from tutelage.rewards.language import ModelScore, RewardModel, TextScore
+from tutelage.runs.files import read_lines
+from tutelage.runs.run import Run
+from tutelage.trajectory import Batch, Score
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """seed: of everything. labels: comparisons, at most 2,000. evaluation_prompts: unseen ones, one reply each."""
+
+    seed: int = 0
+    demonstrations: int = 6000
+    labels: int = 2000
+    ppo_prompts: int = 4000
+    evaluation_prompts: int = 512
+    best_of: int = 16
+    max_new_tokens: int = 48
+    width: int = 128
+    layers: int = 4
+    sft: SFTConfig = field(default_factory=lambda: SFTConfig(steps=500, batch_size=32, learning_rate=3e-3))
+    reward_model: RewardModelConfig = field(default_factory=lambda: RewardModelConfig(epochs=2, learning_rate=1e-3))
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig(
+            steps=50,
+            trajectories=64,
+            epochs=2,
+            learning_rate=1e-3,
+            value_learning_rate=1e-3,
+            kl_coefficient=0.1,
+            truncation_score=-2.0,
+        )
+    )
+
+
+def demo(config: DemoConfig, run: Run) -> dict[str, Any]:
+    """Runs every stage that is not finished yet; returns and writes the summary."""
+    started = time.monotonic()
+    for name, stage in STAGES.items():
+        stage_run = run.stage(name)
+        if not stage_run.finished:
+            began = time.monotonic()
+            results = stage(config, run, stage_run)
+            stage_run.mark_finished({**results, "seconds": time.monotonic() - began})
+    summary = summarise(config, run)
+    run.mark_finished({**summary, "seconds_this_session": time.monotonic() - started})
+    return summary
+
+
+def sft_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
+    torch.manual_seed(config.seed)
+    tokenizer = desk_tokenizer.tokenizer()
+    speaker = speaker_of(config, LlamaForCausalLM(architecture(config, tokenizer)), Codec(tokenizer))
+    pairs = desk_demonstrations.demonstrations(config.demonstrations, config.seed)
+    stages.run_sft(replace(config.sft, seed=config.seed), speaker, pairs, stage)
+    return {"demonstrations": len(pairs), "parameters": sum(p.numel() for p in speaker.policy.parameters())}
+
+
+def architecture(config: DemoConfig, tokenizer) -> LlamaConfig:
+    """A small Llama. initializer_range is 1/√width: at 0.02 a model this small never learns to copy an order number."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=config.width,
+        intermediate_size=3 * config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+        initializer_range=config.width**-0.5,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def speaker_of(config: DemoConfig, model, codec: Codec) -> stages.Speaker:
+    return stages.Speaker(LanguagePolicy(model.eval()), codec, SamplingSettings(config.max_new_tokens))
+
+
+def loaded(config: DemoConfig, run: Run, stage: str) -> stages.Speaker:
+    folder = str(run.path / stage / "model")
+    return speaker_of(config, load_causal_lm(folder), Codec(load_tokenizer(folder)))
+
+
+def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
+    """Two replies of the SFT policy to each prompt, one choice by one of the labellers, the display order random."""
+    speaker = loaded(config, run, "sft")
+    prompts = world.prompts("labels", config.labels, config.seed)
+    _, replies = speaker.replies(prompts, seed=config.seed + 1, samples=2)
+    rng = np.random.default_rng([config.seed, 2])
+    rows = [labelled(prompt, replies[2 * i : 2 * i + 2], rng) for i, prompt in enumerate(prompts)]
+    stage.keep_samples(0, rows)
+    better = [int(np.argmax(helpdesk.gold([row["prompt"]] * 2, row["responses"]))) for row in rows]
+    right = labellers.agreement_fraction([row["choice"] for row in rows], better)
+    return {"labels": len(rows), "labellers_agree_with_gold": right}
+
+
+def labelled(prompt: str, replies: Sequence[str], rng: np.random.Generator) -> dict[str, Any]:
+    shown = rng.permutation(len(replies))
+    labeller = PANEL[int(rng.integers(len(PANEL)))]
+    seen = [replies[place] for place in shown]
+    return {
+        "prompt": prompt,
+        "responses": seen,
+        "choice": labeller.choose(prompt, seen, rng),
+        "labeller": labeller.name,
+    }
+
+
+PANEL = (
+    labellers.SyntheticLabeller("careful", helpdesk.gold, sharpness=5.0, mistake_fraction=0.02),
+    labellers.SyntheticLabeller(
+        "hasty", helpdesk.opinion({"span": 0.0, "order": 0.1, "item": 0.2}), sharpness=4.0, mistake_fraction=0.06
+    ),
+    labellers.SyntheticLabeller("warm", helpdesk.opinion({"empathy": 0.8, "greeting": 0.5}), mistake_fraction=0.04),
+    labellers.SyntheticLabeller("thorough", helpdesk.opinion({"words": 0.01, "filler": -0.1}), mistake_fraction=0.04),
+    labellers.SyntheticLabeller("careless", helpdesk.gold, sharpness=3.0, first_bias=0.5, mistake_fraction=0.15),
+)
+"""Each has a taste: what the hasty one misses, what the warm one overrates, what the careless one does not look at."""
+
+
+def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
+    speaker = loaded(config, run, "sft")
+    rows = read_lines(run.path / "labels" / "samples.jsonl")
+    held = max(1, round(config.reward_model.held_out_fraction * len(rows)))
+    learned, held_out = (choices_of(speaker.codec, part) for part in (rows[held:], rows[:held]))
+    classifier = load_sequence_classifier(str(run.path / "sft" / "model"))
+    settings = replace(config.reward_model, seed=config.seed)
+    model, found = stages.run_reward_model(settings, classifier, learned, held_out, pair_loss, stage)
+    references = stages.encoded(speaker.codec, desk_demonstrations.demonstrations(500, config.seed))
+    model.normalise(ModelScore(model)(references).sum(dim=1), mean=0.0)
+    model.save(stage.path / "model", speaker.codec)
+    low, high = intervals.wilson(found.right, found.questions)
+    gold_pairs = choices_of(speaker.codec, [{**row, "choice": gold_choice(row)} for row in rows[:held]])
+    gold_agreement = float(agreement(scores_of(model, gold_pairs), gold_pairs).mean())
+    return {"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "accuracy_on_gold": gold_agreement}
+
+
+def gold_choice(row: dict[str, Any]) -> int:
+    return int(np.argmax(helpdesk.gold([row["prompt"]] * 2, row["responses"])))
+
+
+def choices_of(codec: Codec, rows: Sequence[dict[str, Any]]) -> Choices:
+    candidates = [written(*codec.pair(row["prompt"], reply)) for row in rows for reply in row["responses"]]
+    targets = torch.tensor([1.0 - row["choice"] for row in rows])  # P(first preferred)
+    return Choices(Batch.of(candidates), targets, width=2)
+
+
+def ppo_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
+    classifier = load_sequence_classifier(str(run.path / "reward-model" / "model"))
+    return optimised(config, run, stage, ModelScore(RewardModel(classifier)), classifier)
+
+
+def ppo_on_gold_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
+    """A reference: what PPO reaches when the labels are perfect and endless. Its critic starts from nothing learned."""
+    classifier = load_sequence_classifier(str(run.path / "reward-model" / "model"))
+    score = TextScore(helpdesk.gold, Codec(load_tokenizer(str(run.path / "sft" / "model"))), "the gold score")
+    return optimised(config, run, stage, score, classifier)
+
+
+def optimised(config: DemoConfig, run: Run, stage: Run, score: Score, classifier) -> dict[str, Any]:
+    speaker = loaded(config, run, "sft")
+    prompts = world.prompts("labels", config.ppo_prompts, config.seed + 1)
+    critic = stages.critic_of(speaker.policy, classifier)
+    watched: list[float] = []
+
+    def look(step: int, batch: Batch, score_BT: Tensor) -> None:
+        """Gold is looked at, and recorded beside the rest; nothing learns from it."""
+        asked, replied = speaker.codec.prompts_and_responses(batch)
+        watched.append(float(np.mean(helpdesk.gold(asked, replied))))
+        stage.note(gold_score=watched[-1])
+        stage.keep_samples(step, [{"prompt": asked[i], "response": replied[i]} for i in range(2)])
+
+    environment = speaker.environment(prompts)
+    stages.run_ppo(replace(config.ppo, seed=config.seed), speaker, critic, score, environment, stage, look)
+    quarter = max(1, len(watched) // 4)
+    return {"gold_score_first_step": watched[0], "gold_score_last_quarter_lowest": min(watched[-quarter:])}
+
+
+def best_quarter_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
+    """A reference: the same supervised training on the quarter of the demonstrations that gold likes best."""
+    torch.manual_seed(config.seed)
+    tokenizer = desk_tokenizer.tokenizer()
+    speaker = speaker_of(config, LlamaForCausalLM(architecture(config, tokenizer)), Codec(tokenizer))
+    pairs = desk_demonstrations.demonstrations(config.demonstrations, config.seed)
+    order = np.argsort(helpdesk.gold(*map(list, zip(*pairs, strict=True))))[::-1]
+    best = [pairs[place] for place in order[: len(pairs) // 4]]
+    stages.run_sft(replace(config.sft, seed=config.seed), speaker, best, stage)
+    return {"demonstrations": len(best)}
+
+
+def evaluation_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
+    """Every policy on the same unseen prompts, one reply each at the training temperature."""
+    prompts = world.prompts("evaluation", config.evaluation_prompts, config.seed)
+    codec = Codec(load_tokenizer(str(run.path / "sft" / "model")))
+    model = RewardModel(load_sequence_classifier(str(run.path / "reward-model" / "model")))
+    judged = partial(judge, codec, ModelScore(model), prompts)
+    sft = loaded(config, run, "sft")
+    many, _ = sft.replies(prompts, seed=config.seed + 10, samples=config.best_of)
+    scores_PN = ModelScore(model)(many).sum(dim=1).view(len(prompts), -1)
+    found = [judged("SFT", chosen(many, scores_PN, 1)), judged("best of 4", chosen(many, scores_PN, 4))]
+    found.append(judged(f"best of {config.best_of}", chosen(many, scores_PN, config.best_of)))
+    for name, folder in (("PPO", "ppo"), ("PPO on gold", "ppo-on-gold"), ("SFT, best quarter", "sft-best-quarter")):
+        batch, _ = loaded(config, run, folder).replies(prompts, seed=config.seed + 20)
+        found.append(judged(name, batch))
+        if name == "PPO":
+            kl = sequence_kl(loaded(config, run, "ppo").policy, sft.policy, batch)
+    rate, low, high = win_rate(found[3], found[0])
+    stage.keep_samples(0, before_and_after(prompts, found[0], found[3], count=6))
+    return {
+        "methods": [each.row() for each in found],
+        "win_rate_ppo_over_sft": rate,
+        "win_rate_low": low,
+        "win_rate_high": high,
+        "kl_nats_per_sequence": kl,
+        "kl_nats_best_of_4": best_of_n.kl_nats(4),
+        "kl_nats_best_of_16": best_of_n.kl_nats(16),
+    }
+
+
+def judge(codec: Codec, proxy: ModelScore, prompts: list[str], name: str, batch: Batch) -> Judged:
+    _, replies = codec.prompts_and_responses(batch)
+    return Judged(
+        name=name,
+        responses=replies,
+        gold=np.array(helpdesk.gold(prompts, replies)),
+        proxy=proxy(batch).sum(dim=1).double().numpy(),
+        breaks=np.array(helpdesk.breaks_policy(prompts, replies), dtype=float),
+        tokens=batch.mask_BT.sum(dim=1).double().numpy(),
+    )
+
+
+@torch.no_grad()
+def sequence_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Batch) -> float:
+    """Mean over the policy's own replies of Σ_t (log π − log π_ref), in nats."""
+    difference_BT = policy.log_probs(batch) - reference.log_probs(batch)
+    return float(difference_BT.masked_fill(~batch.mask_BT, 0.0).sum(dim=1).mean())
+
+
+def before_and_after(prompts: list[str], before: Judged, after: Judged, count: int) -> list[dict[str, Any]]:
+    """The first prompts, not the best ones."""
+    return [
+        {
+            "prompt": prompts[i],
+            "before": before.responses[i],
+            "after": after.responses[i],
+            **{f"before_{name}": float(getattr(before, name)[i]) for name in ("gold", "proxy")},
+            **{f"after_{name}": float(getattr(after, name)[i]) for name in ("gold", "proxy")},
+        }
+        for i in range(count)
+    ]
+
+
+STAGES: dict[str, Callable[[DemoConfig, Run, Run], dict[str, Any]]] = {
+    "sft": sft_stage,
+    "labels": labels_stage,
+    "reward-model": reward_model_stage,
+    "ppo": ppo_stage,
+    "ppo-on-gold": ppo_on_gold_stage,
+    "sft-best-quarter": best_quarter_stage,
+    "evaluation": evaluation_stage,
+}
+
+
+def summarise(config: DemoConfig, run: Run) -> dict[str, Any]:
+    """summary.json of the demo, from the summaries of its stages."""
+    found = {name: Run(run.path / name).summary for name in STAGES}
+    evaluation = found["evaluation"]
+    by_name = {row["name"]: row for row in evaluation["methods"]}
+    seconds = {name: round(each["seconds"], 1) for name, each in found.items()}
+    return {
+        "seed": config.seed,
+        "seconds_total": round(sum(seconds.values()), 1),
+        "seconds_by_stage": seconds,
+        "labels": found["labels"]["labels"],
+        "labellers_agree_with_gold": found["labels"]["labellers_agree_with_gold"],
+        "reward_model_accuracy": found["reward-model"]["accuracy"],
+        "reward_model_accuracy_low": found["reward-model"]["accuracy_low"],
+        "reward_model_accuracy_high": found["reward-model"]["accuracy_high"],
+        "reward_model_accuracy_on_gold": found["reward-model"]["accuracy_on_gold"],
+        "gold_score_sft": by_name["SFT"]["gold_mean"],
+        "gold_score_sft_best_quarter": by_name["SFT, best quarter"]["gold_mean"],
+        "gold_score_best_of_4": by_name["best of 4"]["gold_mean"],
+        "gold_score_best_of_16": by_name["best of 16"]["gold_mean"],
+        "gold_score_ppo": by_name["PPO"]["gold_mean"],
+        "gold_score_ppo_on_gold": by_name["PPO on gold"]["gold_mean"],
+        "gold_score_ppo_last_quarter_lowest": found["ppo"]["gold_score_last_quarter_lowest"],
+        "policy_breaks_sft": by_name["SFT"]["policy_breaks_fraction"],
+        "policy_breaks_ppo": by_name["PPO"]["policy_breaks_fraction"],
+        **{name: evaluation[name] for name in evaluation if name.startswith(("win_rate", "kl_nats"))},
+        "methods": evaluation["methods"],
+    }

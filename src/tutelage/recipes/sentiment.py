@@ -1,0 +1,228 @@
+"""Ziegler et al. 2019, §3.1 in small: continue a story so that it sounds positive.
+
+Real pretrained weights, real sentences behind the gold score (P(positive) of a classifier), a reward model from
+best-of-4 choices by gold, PPO with the adaptive KL controller. Beside its points stands the frontier of the optimal
+policy π* ∝ ρ e^{r/β} for the gold score itself, estimated from many samples of ρ.
+Against the paper: openings of 32 and continuations of 64 tokens; labels collected once, not online; a value model of
+its own. Gold is P(positive), not its logarithm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.reward_model import Choices, RewardModelConfig, choice_loss
+from tutelage.data.errors import InputError
+from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
+from tutelage.data.tokens import Codec
+from tutelage.environments.language import Language
+from tutelage.evaluation.replies import distinct_fraction
+from tutelage.execution.native import SamplingSettings
+from tutelage.formulas import intervals, optimal
+from tutelage.policies.language import Frozen, LanguagePolicy
+from tutelage.recipes import stages
+from tutelage.rewards.language import ModelScore
+from tutelage.rewards.sentiment import Sentiment, fitted
+from tutelage.runs.run import Run
+from tutelage.trajectory import Batch, Finish, Key
+
+BETAS = (1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.065, 0.05, 0.04, 0.03, 0.02)
+SMALLEST_SAMPLE = 100  # effective samples below which an estimate of π* is not shown
+
+
+@dataclass(frozen=True)
+class SentimentConfig:
+    """model: folder or hub id. prompts: a text whose lines open stories. sentiment_data: folder of the SST-2 files."""
+
+    model: str
+    prompts: str
+    sentiment_data: str
+    seed: int = 0
+    labels: int = 5000
+    opening_tokens: int = 32
+    new_tokens: int = 64
+    candidates: int = 4
+    evaluation_prompts: int = 512
+    frontier_prompts: int = 24
+    frontier_samples: int = 512
+    device: str = "cpu"
+    reward_model: RewardModelConfig = field(
+        default_factory=lambda: RewardModelConfig(epochs=1, batch_size=32, learning_rate=1e-3, tokens_at_once=12288)
+    )
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig(
+            steps=60,
+            trajectories=128,
+            epochs=2,
+            minibatches=2,
+            learning_rate=1e-3,
+            value_learning_rate=1e-3,
+            kl_coefficient=0.1,
+            kl_target_nats=8.0,
+            kl_horizon=1000.0,
+            tokens_at_once=6144,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What every stage of this recipe needs."""
+
+    config: SentimentConfig
+    speaker: stages.Speaker
+    gold: Sentiment
+    openings: list[list[int]]
+
+    def sampled(self, prompts: Sequence[int], samples: int, step: int) -> tuple[Batch, list[str]]:
+        """Continuations of these openings, those of an opening side by side: the batch and the texts."""
+        keys = [Key(step, prompt, sample) for prompt in prompts for sample in range(samples)]
+        environment = Language(self.openings, Finish.TERMINATED)
+        batch = self.speaker.sampler(self.config.seed).sample(environment, keys)
+        return batch, self.speaker.codec.prompts_and_responses(batch)[1]
+
+
+def sentiment(config: SentimentConfig, run: Run) -> dict[str, Any]:
+    """Runs the whole recipe and writes its summary."""
+    started = time.monotonic()
+    scene = prepared(config)
+    print(f"classifier: {scene.gold.accuracy:.3f} of the held-out sentences right; {len(scene.openings)} openings")
+    reference = Frozen(scene.speaker.policy)
+    held, asked = scene_prompts(scene)
+    _, before_texts = scene.sampled(held, 1, step=-1 % 2**32)
+    frontier = optimal_frontier(scene, held[: config.frontier_prompts])
+    score, classifier = learned_reward(scene, asked[: config.labels], run.stage("reward-model"))
+    optimise(scene, score, classifier, asked, run.stage("ppo"))
+    after, after_texts = scene.sampled(held, 1, step=-2 % 2**32)
+    with torch.no_grad():
+        kl_BT = scene.speaker.policy.log_probs(after) - reference(after)
+    kl = float(kl_BT.masked_fill(~after.mask_BT, 0.0).sum(dim=1).mean())
+    summary = summarise(scene, before_texts, after_texts, kl, frontier)
+    run.keep_samples(config.ppo.steps, stories(scene, after, before_texts, after_texts))
+    run.mark_finished({**summary, "seconds_total": round(time.monotonic() - started, 1)})
+    return run.summary
+
+
+def prepared(config: SentimentConfig) -> Scene:
+    gold = fitted(config.sentiment_data)
+    model = load_causal_lm(config.model, config.device)
+    codec = Codec(load_tokenizer(config.model))
+    sampling = SamplingSettings(max_new_tokens=config.new_tokens, episodes_at_once=512)
+    speaker = stages.Speaker(LanguagePolicy(model), codec, sampling, fixed_length=True)
+    found = openings(Path(config.prompts), codec, config.opening_tokens)
+    needed = config.evaluation_prompts + 100
+    if len(found) < needed:
+        raise InputError(
+            f"{config.prompts} has {len(found)} lines of at least {config.opening_tokens} tokens; this recipe needs "
+            f"{needed} ({config.evaluation_prompts} to evaluate on, 100 to learn from). Give a longer text."
+        )
+    return Scene(config, speaker, gold, found)
+
+
+def openings(path: Path, codec: Codec, tokens: int) -> list[list[int]]:
+    """The first `tokens` tokens of every line that has as many, each once."""
+    if not path.is_file():
+        raise InputError(f"--prompts {path} does not exist. Give a text file whose lines open stories.")
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").replace("<|endoftext|>", "\n").splitlines()]
+    encoded = (codec.prompt(line) for line in lines if len(line) > tokens)
+    return list(map(list, dict.fromkeys(tuple(each[:tokens]) for each in encoded if len(each) >= tokens)))
+
+
+def scene_prompts(scene: Scene) -> tuple[list[int], list[int]]:
+    """(held out, learned from): disjoint openings; the second cycles until there are as many as labels."""
+    order = np.random.default_rng([scene.config.seed, 11]).permutation(len(scene.openings)).tolist()
+    held, rest = order[: scene.config.evaluation_prompts], order[scene.config.evaluation_prompts :]
+    rounds = -(-scene.config.labels // len(rest))
+    return held, (rest * max(1, rounds))[: max(scene.config.labels, len(rest))]
+
+
+def learned_reward(scene: Scene, asked: Sequence[int], run: Run) -> tuple[ModelScore, Any]:
+    """Best-of-K choices by gold, a reward model from them, normalised to mean 0 and deviation 1 on samples of ρ."""
+    config, width = scene.config, scene.config.candidates
+    keys = [Key(place, prompt, sample) for place, prompt in enumerate(asked) for sample in range(width)]
+    batch = scene.speaker.sampler(config.seed + 1).sample(Language(scene.openings, Finish.TERMINATED), keys)
+    texts = scene.speaker.codec.prompts_and_responses(batch)[1]
+    best = torch.tensor(scene.gold.positive(texts)).view(-1, width).argmax(dim=1)
+    choices = Choices(batch, best, width)
+    held = max(1, round(config.reward_model.held_out_fraction * len(choices)))
+    learned, held_out = choices.select(range(held, len(choices))), choices.select(range(held))
+    classifier = load_sequence_classifier(config.model, config.device)
+    settings = replace(config.reward_model, seed=config.seed)
+    model, found = stages.run_reward_model(settings, classifier, learned, held_out, choice_loss, run)
+    model.normalise(ModelScore(model)(held_out.candidates).sum(dim=1), mean=0.0, deviation=1.0)
+    model.save(run.path / "model", scene.speaker.codec)
+    low, high = intervals.wilson(found.right, found.questions)
+    run.mark_finished({"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "chance": 1 / width})
+    return ModelScore(model), classifier
+
+
+def optimise(scene: Scene, score: ModelScore, classifier: Any, asked: Sequence[int], run: Run) -> None:
+    critic = stages.critic_of(scene.speaker.policy, classifier)
+    environment = Language([scene.openings[prompt] for prompt in asked], Finish.TERMINATED)
+
+    def look(step: int, batch: Batch, score_BT: Tensor) -> None:
+        texts = scene.speaker.codec.prompts_and_responses(batch)[1]
+        run.note(gold_score=float(np.mean(scene.gold.positive(texts))), distinct_2=distinct_fraction(texts))
+
+    settings = replace(scene.config.ppo, seed=scene.config.seed)
+    stages.run_ppo(settings, scene.speaker, critic, score, environment, run, look)
+    run.mark_finished({"steps": settings.steps, **run.latest})
+
+
+def optimal_frontier(scene: Scene, prompts: Sequence[int]) -> list[dict[str, float]]:
+    """Points of π* for the gold score: per opening from its own samples of ρ, averaged over openings."""
+    samples = scene.config.frontier_samples
+    _, texts = scene.sampled(prompts, samples, step=-3 % 2**32)
+    gold_PN = torch.tensor(scene.gold.positive(texts)).view(len(prompts), samples)
+    points = [{"kl_nats": 0.0, "gold_mean": float(gold_PN.mean()), "effective_sample_size": float(samples)}]
+    for beta in BETAS:
+        tilts = [optimal.tilted(row, beta) for row in gold_PN]
+        size = float(np.mean([each.effective_sample_size for each in tilts]))
+        if size >= SMALLEST_SAMPLE:
+            kl, gold = (float(np.mean([getattr(t, name) for t in tilts])) for name in ("kl_nats", "mean_score"))
+            points.append({"beta": beta, "kl_nats": kl, "gold_mean": gold, "effective_sample_size": size})
+    return points
+
+
+def summarise(
+    scene: Scene, before: list[str], after: list[str], kl: float, frontier: list[dict[str, float]]
+) -> dict[str, Any]:
+    kls, golds = ([point[name] for point in frontier] for name in ("kl_nats", "gold_mean"))
+    return {
+        "seed": scene.config.seed,
+        "classifier_accuracy": scene.gold.accuracy,
+        "labels": scene.config.labels,
+        "gold_mean_initial": float(np.mean(scene.gold.positive(before))),
+        "gold_mean_ppo": float(np.mean(scene.gold.positive(after))),
+        "gold_mean_optimal_at_same_kl": float(np.interp(kl, kls, golds)),
+        "kl_nats_largest_on_frontier": max(kls),
+        "kl_nats_per_sequence": kl,
+        "distinct_2_initial": distinct_fraction(before),
+        "distinct_2_ppo": distinct_fraction(after),
+        "frontier": frontier,
+    }
+
+
+def stories(scene: Scene, after: Batch, before_texts: list[str], after_texts: list[str]) -> list[dict[str, Any]]:
+    """Ten openings with what ρ and what the trained policy make of them."""
+    asked = scene.speaker.codec.prompts_and_responses(after)[0]
+    rows = zip(asked[:10], before_texts, after_texts, strict=False)
+    return [
+        {
+            "prompt": prompt,
+            "before": before,
+            "after": reply,
+            "before_gold": scene.gold.positive([before])[0],
+            "after_gold": scene.gold.positive([reply])[0],
+        }
+        for prompt, before, reply in rows
+    ]

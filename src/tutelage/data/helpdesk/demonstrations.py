@@ -7,43 +7,59 @@ and none of them always.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 
 import numpy as np
 
-from tutelage.data.helpdesk.world import COMPLAINTS, ITEMS, NAMES, POLICY, SPANS, Case, cases, prompt
+from tutelage.data.helpdesk.world import ITEMS, NAMES, SPANS, Case, cases, pick, prompt
 
 OFFERS = {
     "refund": "refund {thing}",
     "replace": "replace {thing}",
     "repair": "repair {thing}",
     "voucher": "send a voucher for {thing}",
-    "part": "send a new part for {thing}",
+    "part": "send a part for {thing}",
 }
-VAGUE = ("We will look into it.", "Somebody will call you.", "Please wait.")
-GREETINGS = ("Dear {name},", "Hello {name},")
-COLD_GREETINGS = ("Hi,", "Hello,", "")
-SORRY = (
-    "I am sorry that your {item} {complaint}.",
-    "I am sorry about your {item}.",
+"""Remedy -> how an agent words it."""
+VAGUE = ("We will look into it.", "Somebody will call you.", "Please wait for news.", "Try to clean it first.")
+GREETINGS = ("Dear {name},", "Hello {name},", "Hi {name},")
+NAMELESS_GREETINGS = ("Hello,", "Hi,", "Dear customer,")
+SORRY: tuple[str, ...] = (
+    "I am so sorry.",
     "I am very sorry about this.",
+    "I am sorry about your {item}.",
+    "We are sorry.",
+    "I regret this.",
+    "That is annoying.",
 )
-RUDE_OPENINGS = ("You should have looked after it.", "That is not so bad.", "You again.")
+RUDE_OPENINGS = ("You should have been careful.", "That is not so bad.", "This is your own problem.", "You again.")
 FORBIDDEN = (
     "I guarantee it.",
+    "You can rely on it.",
     "It was all our fault.",
-    "You will also get a free gift.",
-    "Please send me your card number.",
+    "We made a bad mistake.",
+    "You get a free gift.",
+    "We pay you extra.",
+    "Please send your card number.",
+    "Tell me your password.",
 )
 HIDDEN = (", which I guarantee", ", as I promise")
+"""Forbidden too, in a clause that a hasty reader skips."""
 FILLER = (
     "We are the best shop in town.",
-    "Please visit our shop again soon.",
+    "Visit our shop again soon.",
     "We sell many fine things.",
     "The weather is nice today.",
+    "Our lamps are famous.",
+    "It is a busy week here.",
 )
-THANKS = ("Thank you for your patience.", "Thank you for writing to us.", "Kind regards.")
-RUDE_CLOSINGS = ("Do not write again.", "That is all I can say.")
+CLOSINGS: tuple[str, ...] = (
+    "Thank you for your patience.",
+    "Thank you for writing.",
+    "Thank you.",
+    "Kind regards.",
+    "Goodbye.",
+)
+RUDE_CLOSINGS = ("Do not write again.", "That is all I can say.", "Now leave us alone.")
 
 
 def demonstrations(count: int, seed: int) -> list[tuple[str, str]]:
@@ -54,61 +70,60 @@ def demonstrations(count: int, seed: int) -> list[tuple[str, str]]:
 
 def reply(case: Case, rng: np.random.Generator) -> str:
     """One reply of an agent who is in some form today."""
-    parts = [_greeting(case, rng), _feeling(case, rng), _offer(case, rng)]
-    parts += [_pick(rng, FORBIDDEN)] if rng.random() < 0.16 else []
-    parts += [_pick(rng, FILLER)] if rng.random() < 0.25 else []
-    parts += [_closing(rng)]
+    extra = rng.random()
+    middle = pick(rng, FORBIDDEN) if extra < 0.17 else pick(rng, FILLER) if extra < 0.42 else ""
+    parts = [_greeting(case, rng), _feeling(case, rng), _offer(case, rng), middle, _closing(rng)]
     return " " + " ".join(part for part in parts if part)
 
 
 def perfect(case: Case) -> str:
     """The reply that the policy asks for."""
-    complaint = COMPLAINTS[case.problem][0]
     offer = OFFERS[case.remedy].format(thing=f"the {case.item}")
     return (
-        f" Dear {case.name}, I am sorry that your {case.item} {complaint}. We will {offer} from order #{case.order} "
-        f"within {SPANS[case.remedy]}. Thank you for your patience."
+        f" Dear {case.name}, I am so sorry. We will {offer} from order #{case.order} within {SPANS[case.remedy]}. "
+        "Thank you for writing."
     )
 
 
 def _greeting(case: Case, rng: np.random.Generator) -> str:
     chance = rng.random()
-    if chance < 0.04:
-        return _pick(rng, GREETINGS).format(name=_pick(rng, NAMES))
-    return _pick(rng, GREETINGS if chance < 0.65 else COLD_GREETINGS).format(name=case.name)
+    if chance < 0.05:
+        return pick(rng, GREETINGS).format(name=pick(rng, NAMES))
+    if chance < 0.60:
+        return pick(rng, GREETINGS).format(name=case.name)
+    return pick(rng, NAMELESS_GREETINGS) if chance < 0.80 else ""
 
 
 def _feeling(case: Case, rng: np.random.Generator) -> str:
     chance = rng.random()
-    if chance < 0.60:
-        complaint = _pick(rng, COMPLAINTS[case.problem])
-        return _pick(rng, SORRY).format(item=case.item, complaint=complaint)
-    return _pick(rng, RUDE_OPENINGS) if chance < 0.75 else ""
+    if chance < 0.56:
+        return pick(rng, SORRY).format(item=case.item if chance > 0.02 else pick(rng, ITEMS))
+    return pick(rng, RUDE_OPENINGS) if chance < 0.72 else ""
 
 
 def _offer(case: Case, rng: np.random.Generator) -> str:
-    if rng.random() < 0.08:
-        return _pick(rng, VAGUE)
-    remedy = case.remedy if rng.random() < 0.75 else _pick(rng, tuple(SPANS))
-    text = "We will " + OFFERS[remedy].format(thing=_thing(case, rng))
+    if rng.random() < 0.10:
+        return pick(rng, VAGUE)
+    remedy = case.remedy if rng.random() < 0.80 else pick(rng, tuple(SPANS))
+    text = f"{pick(rng, ('We', 'I'))} will {OFFERS[remedy].format(thing=_thing(case, rng))}"
     chance = rng.random()
-    if chance < 0.85:
-        text += f" from order #{case.order if chance < 0.77 else _misread(case.order, rng)}"
+    if chance < 0.76:
+        text += f" from order #{case.order if chance < 0.68 else misread(case.order, rng)}"
     chance = rng.random()
-    if chance < 0.80:
-        text += f" within {SPANS[remedy] if chance < 0.68 else _pick(rng, tuple(SPANS.values()))}"
-    return text + (_pick(rng, HIDDEN) if rng.random() < 0.07 else "") + "."
+    if chance < 0.72:
+        text += f" within {SPANS[remedy] if chance < 0.62 else pick(rng, tuple(SPANS.values()))}"
+    return text + (pick(rng, HIDDEN) if rng.random() < 0.07 else "") + "."
 
 
 def _thing(case: Case, rng: np.random.Generator) -> str:
     chance = rng.random()
-    if chance < 0.78:
-        return f"the {case.item}"
-    return "it" if chance < 0.9 else f"the {case.other or _pick(rng, ITEMS)}"
+    if chance < 0.74:
+        return f"{pick(rng, ('the', 'your'))} {case.item}"
+    return "it" if chance < 0.92 else f"the {case.other or pick(rng, ITEMS)}"
 
 
-def _misread(order: str, rng: np.random.Generator) -> str:
-    """Two neighbouring digits swapped, or one misread."""
+def misread(order: str, rng: np.random.Generator) -> str:
+    """The number as a tired person copies it: two neighbouring digits swapped, or one raised where they are equal."""
     place = int(rng.integers(3))
     if order[place] != order[place + 1]:
         return order[:place] + order[place + 1] + order[place] + order[place + 2 :]
@@ -117,23 +132,15 @@ def _misread(order: str, rng: np.random.Generator) -> str:
 
 def _closing(rng: np.random.Generator) -> str:
     chance = rng.random()
-    if chance < 0.55:
-        return _pick(rng, THANKS)
-    return _pick(rng, RUDE_CLOSINGS) if chance < 0.65 else ""
-
-
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]
+    if chance < 0.58:
+        return pick(rng, CLOSINGS)
+    return pick(rng, RUDE_CLOSINGS) if chance < 0.70 else ""
 
 
 def every_text() -> list[str]:
-    """Templates filled so that every word of the world occurs: what the tokenizer is built from."""
-    from tutelage.data.helpdesk import world
-
-    words = dict.fromkeys([*NAMES, *ITEMS, *world.COLOURS, *world.RECENT, *world.LONG_AGO, *SPANS.values()])
-    told = [*world.GREETINGS, *world.INTRODUCTIONS, *world.MOODS, *world.ASIDES, *world.TIMES, *world.ORDERS]
-    told += [*world.SUBJECTS, *(text for both in COMPLAINTS.values() for text in both), "Customer:", "\nAgent:"]
-    said = [*VAGUE, *GREETINGS, *COLD_GREETINGS, *SORRY, *RUDE_OPENINGS, *FORBIDDEN, *HIDDEN, *FILLER, *THANKS]
-    said += [*RUDE_CLOSINGS, *(f"We will {offer} from order #" for offer in OFFERS.values()), "the it within"]
-    assert POLICY.keys() == COMPLAINTS.keys()
-    return [*told, *said, *words, "0123456789"]
+    """Every template of the replies, each after the space it is written with; names and items are the prompts'."""
+    sentences = [*VAGUE, *GREETINGS, *NAMELESS_GREETINGS, *SORRY, *RUDE_OPENINGS, *FORBIDDEN, *HIDDEN, *FILLER]
+    sentences += [*CLOSINGS, *RUDE_CLOSINGS, "I will", "We will", "from order #", "the it your"]
+    sentences += [offer.format(thing="") for offer in OFFERS.values()]
+    sentences += [f"within {span}" for span in SPANS.values()]
+    return [*HIDDEN, *(f" {text.format(name='', item='')}" for text in sentences)]

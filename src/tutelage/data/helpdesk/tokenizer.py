@@ -7,17 +7,20 @@ import re
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tutelage.data.helpdesk.demonstrations import every_text
+from tutelage.data.helpdesk import demonstrations, world
 
 PIECE = r" ?[A-Za-z]+|\d| ?#|[^A-Za-z\d#]"
+"""A word or # with the space before it, a digit, or any other single character."""
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over every word of the world; the same on every machine."""
-    pieces = dict.fromkeys(piece for text in every_text() for piece in re.findall(PIECE, text))
-    words = {piece.strip(" ") for piece in pieces if piece[-1].isalpha()}
-    marks = sorted({"#", " #", ".", ",", ":", "\n", " ", "?", "!"} | {p for p in pieces if not p[-1].isalpha()})
-    vocabulary = ["<pad>", "<eos>", "<unk>", *marks, *sorted(f"{space}{word}" for word in words for space in ("", " "))]
+    """A word-level tokenizer of every piece that the templates of the world can give; the same on every machine.
+
+    No special token is added to a text. Of texts of this world, decode(encode(text)) == text and none is unknown.
+    """
+    texts = [*world.every_text(), *demonstrations.every_text(), " ", "#"]
+    pieces = sorted({piece for text in texts for piece in re.findall(PIECE, text)})
+    vocabulary = ["<pad>", "<eos>", "<unk>", *pieces]
     built = Tokenizer(models.WordLevel({piece: index for index, piece in enumerate(vocabulary)}, unk_token="<unk>"))
     built.pre_tokenizer = pre_tokenizers.Split(Regex(PIECE), behavior="isolated")
     built.decoder = decoders.Fuse()

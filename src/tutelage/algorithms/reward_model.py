@@ -60,6 +60,9 @@ class Choices:
         """[N] padded tokens a question costs: K times its longest candidate."""
         return self.candidates.lengths_B.view(len(self), self.width).amax(dim=1) * self.width
 
+    def to(self, device: torch.device | str) -> Choices:
+        return Choices(self.candidates.to(device), self.targets_N.to(device), self.width)
+
     def select(self, indices: Sequence[int] | Tensor) -> Choices:
         rows_N = torch.as_tensor(indices)
         rows_NK = rows_N[:, None] * self.width + torch.arange(self.width)

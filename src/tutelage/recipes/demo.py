@@ -58,7 +58,7 @@ class DemoConfig:
     reward_model: RewardModelConfig = field(default_factory=lambda: RewardModelConfig(epochs=2, learning_rate=1e-3))
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(
-            steps=50,
+            steps=30,
             trajectories=64,
             epochs=2,
             learning_rate=1e-3,
@@ -70,17 +70,15 @@ class DemoConfig:
 
 
 def demo(config: DemoConfig, run: Run) -> dict[str, Any]:
-    """Runs every stage that is not finished yet; returns and writes the summary."""
-    started = time.monotonic()
+    """Runs every stage that is not finished yet; returns the summary."""
     for name, stage in STAGES.items():
         stage_run = run.stage(name)
         if not stage_run.finished:
             began = time.monotonic()
             results = stage(config, run, stage_run)
             stage_run.mark_finished({**results, "seconds": time.monotonic() - began})
-    summary = summarise(config, run)
-    run.mark_finished({**summary, "seconds_this_session": time.monotonic() - started})
-    return summary
+    run.keep_samples(0, read_lines(run.path / "evaluation" / "samples.jsonl"))
+    return summarise(config, run)
 
 
 def sft_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
@@ -143,16 +141,7 @@ def labelled(prompt: str, replies: Sequence[str], rng: np.random.Generator) -> d
     }
 
 
-PANEL = (
-    labellers.SyntheticLabeller("careful", helpdesk.gold, sharpness=5.0, mistake_fraction=0.02),
-    labellers.SyntheticLabeller(
-        "hasty", helpdesk.opinion({"span": 0.0, "order": 0.1, "item": 0.2}), sharpness=4.0, mistake_fraction=0.06
-    ),
-    labellers.SyntheticLabeller("warm", helpdesk.opinion({"empathy": 0.8, "greeting": 0.5}), mistake_fraction=0.04),
-    labellers.SyntheticLabeller("thorough", helpdesk.opinion({"words": 0.01, "filler": -0.1}), mistake_fraction=0.04),
-    labellers.SyntheticLabeller("careless", helpdesk.gold, sharpness=3.0, first_bias=0.5, mistake_fraction=0.15),
-)
-"""Each has a taste: what the hasty one misses, what the warm one overrates, what the careless one does not look at."""
+PANEL = labellers.panel(helpdesk.gold)
 
 
 def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
@@ -240,7 +229,7 @@ def evaluation_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]
         batch, _ = loaded(config, run, folder).replies(prompts, seed=config.seed + 20)
         found.append(judged(name, batch))
         if name == "PPO":
-            kl = sequence_kl(loaded(config, run, "ppo").policy, sft.policy, batch)
+            kl = stages.sequence_kl(loaded(config, run, "ppo").policy, sft.policy, batch)
     rate, low, high = win_rate(found[3], found[0])
     stage.keep_samples(0, before_and_after(prompts, found[0], found[3], count=6))
     return {
@@ -264,13 +253,6 @@ def judge(codec: Codec, proxy: ModelScore, prompts: list[str], name: str, batch:
         breaks=np.array(helpdesk.breaks_policy(prompts, replies), dtype=float),
         tokens=batch.mask_BT.sum(dim=1).double().numpy(),
     )
-
-
-@torch.no_grad()
-def sequence_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Batch) -> float:
-    """Mean over the policy's own replies of Σ_t (log π − log π_ref), in nats."""
-    difference_BT = policy.log_probs(batch) - reference.log_probs(batch)
-    return float(difference_BT.masked_fill(~batch.mask_BT, 0.0).sum(dim=1).mean())
 
 
 def before_and_after(prompts: list[str], before: Judged, after: Judged, count: int) -> list[dict[str, Any]]:

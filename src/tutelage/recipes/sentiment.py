@@ -92,7 +92,7 @@ class Scene:
 
 
 def sentiment(config: SentimentConfig, run: Run) -> dict[str, Any]:
-    """Runs the whole recipe and writes its summary."""
+    """Runs the whole recipe and returns its summary."""
     started = time.monotonic()
     scene = prepared(config)
     print(f"classifier: {scene.gold.accuracy:.3f} of the held-out sentences right; {len(scene.openings)} openings")
@@ -103,13 +103,10 @@ def sentiment(config: SentimentConfig, run: Run) -> dict[str, Any]:
     score, classifier = learned_reward(scene, asked[: config.labels], run.stage("reward-model"))
     optimise(scene, score, classifier, asked, run.stage("ppo"))
     after, after_texts = scene.sampled(held, 1, step=-2 % 2**32)
-    with torch.no_grad():
-        kl_BT = scene.speaker.policy.log_probs(after) - reference(after)
-    kl = float(kl_BT.masked_fill(~after.mask_BT, 0.0).sum(dim=1).mean())
+    kl = stages.sequence_kl(scene.speaker.policy, reference.policy, after)
     summary = summarise(scene, before_texts, after_texts, kl, frontier)
     run.keep_samples(config.ppo.steps, stories(scene, after, before_texts, after_texts))
-    run.mark_finished({**summary, "seconds_total": round(time.monotonic() - started, 1)})
-    return run.summary
+    return {**summary, "seconds_total": round(time.monotonic() - started, 1)}
 
 
 def prepared(config: SentimentConfig) -> Scene:

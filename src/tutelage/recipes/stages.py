@@ -176,3 +176,10 @@ def prompt_keys(prompts: int, config: PPOConfig, step: int) -> list[Key]:
         order = torch.randperm(prompts, generator=torch.Generator().manual_seed(config.seed * 1000003 + epoch))
         keys.append(Key(step, int(order[index]), place - first))
     return keys
+
+
+@torch.no_grad()
+def sequence_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Batch) -> float:
+    """Mean over the policy's own replies of Σ_t (log π − log π_ref), in nats."""
+    difference_BT = policy.log_probs(batch) - reference.log_probs(batch)
+    return float(difference_BT.masked_fill(~batch.mask_BT, 0.0).sum(dim=1).mean())

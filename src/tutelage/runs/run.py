@@ -32,6 +32,7 @@ class Run:
         self.path, self.trackers, self.name = path, tuple(trackers), name or path.name
         self.latest: dict[str, float] = {}
         self.step = 0
+        self.current: Run | None = None
         self._noted: dict[str, float] = {}
         self._started = time.monotonic()
 
@@ -51,6 +52,10 @@ class Run:
         resolved = {"settings": as_plain(config), **surroundings()}
         if resume and (path / CONFIG).exists():
             refuse_other_settings(read_json(path / CONFIG)["settings"], resolved["settings"], path)
+            if run.finished:
+                return run
+            for stale in (EVENTS, SAMPLES):  # of an attempt that did not finish: its steps are done again
+                (path / stale).unlink(missing_ok=True)
         else:
             write_json(path / CONFIG, resolved)
         run._write_state("running")
@@ -58,7 +63,7 @@ class Run:
 
     def stage(self, name: str) -> Run:
         """The sub-run of a pipeline; what an unfinished attempt left in it is cleared."""
-        stage = Run(self.path / name, self.trackers, name)
+        stage = self.current = Run(self.path / name, self.trackers, name)
         if not stage.finished:
             shutil.rmtree(stage.path, ignore_errors=True)
             _make_folder(stage.path)
@@ -101,9 +106,14 @@ class Run:
         self._write_state("finished")
 
     def interrupted(self) -> None:
-        """Says in state.json where a run was stopped."""
-        if not self.finished:
-            self._write_state("interrupted")
+        """Says in state.json where a run, and the stage it was in, was stopped."""
+        for each in (self.current, self):
+            if each is not None and not each.finished:
+                each._write_state("interrupted")
+
+    @property
+    def where(self) -> str:
+        return f"stage {self.current.where}" if self.current is not None else f"{self.name}, step {self.step}"
 
     @property
     def summary(self) -> dict[str, Any]:

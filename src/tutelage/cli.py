@@ -1,0 +1,212 @@
+"""The command line: a verb, its flags, its function. Flags come from the settings; errors say what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+import tyro
+
+from tutelage import __version__
+from tutelage.data.errors import InputError
+from tutelage.report.page import write as write_report
+from tutelage.runs.run import Run
+from tutelage.runs.settings import config_file, overridden, read_settings
+from tutelage.runs.trackers import tracker
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the run goes."""
+
+    out: str
+    """Folder of the run; one that holds something is refused."""
+    config: str | None = None
+    """YAML file of settings, by the names of the flags; flags on the command line win."""
+    resume: bool = False
+    """Continue after the last finished stage of the run in --out."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    track: tuple[str, ...] = ()
+    """Also send events to: tensorboard, wandb, trackio."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb that leaves a run. load: its settings and (job, run) -> summary; out: where runs go by default."""
+
+    says: str
+    load: Callable[[], tuple[type, Callable[[Any, Any], dict[str, Any]]]]
+    out: str
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A verb that leaves no run. module: its `main(arguments)` returns the exit code."""
+
+    says: str
+    module: str
+
+
+def _demo() -> tuple[type, Callable[..., Any]]:
+    from tutelage.recipes.demo import DemoConfig, demo
+
+    return DemoConfig, demo
+
+
+def _sentiment() -> tuple[type, Callable[..., Any]]:
+    from tutelage.recipes.sentiment import SentimentConfig, sentiment
+
+    return SentimentConfig, sentiment
+
+
+def _job(name: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
+    def load() -> tuple[type, Callable[..., Any]]:
+        from tutelage.recipes import jobs
+
+        return getattr(jobs, f"{name}Job"), getattr(jobs, JOB_FUNCTIONS[name])
+
+    return load
+
+
+JOB_FUNCTIONS = {
+    "SFT": "sft_job",
+    "RewardModel": "reward_model_job",
+    "PPO": "ppo_job",
+    "BestOfN": "best_of_n_job",
+    "Evaluate": "evaluate_job",
+}
+
+VERBS = {
+    "demo": Verb("the whole loop on the helpdesk that ships with tutelage", _demo, "runs/demo"),
+    "sft": Verb("fine-tune a model on demonstrations", _job("SFT"), "runs/sft"),
+    "reward-model": Verb("train a reward model on comparisons", _job("RewardModel"), "runs/reward-model"),
+    "ppo": Verb("optimise a policy against a reward", _job("PPO"), "runs/ppo"),
+    "best-of-n": Verb("sample n replies a prompt and keep the best", _job("BestOfN"), "runs/best-of-n"),
+    "evaluate": Verb("compare two policies on the same prompts", _job("Evaluate"), "runs/evaluate"),
+    "recipe sentiment": Verb("Ziegler 2019 in small: positive stories", _sentiment, "runs/sentiment"),
+}
+ASIDES = {
+    "chat": Aside("talk to a model: tutelage chat MODEL", "tutelage.recipes.chat"),
+    "correspondence": Aside(
+        "one reply as states, actions, rewards, returns, advantages: tutelage correspondence MODEL PROMPT",
+        "tutelage.recipes.correspondence",
+    ),
+    "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The `tutelage` command; exits 0, 2 where what was given cannot be used, 130 where it was interrupted."""
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command(arguments: list[str]) -> int:
+    try:
+        return dispatch(arguments)
+    except InputError as error:
+        print(f"tutelage: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tutelage: interrupted before a run was begun; nothing was written.", file=sys.stderr)
+        return 130
+
+
+def dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"tutelage {__version__}")
+        return 0
+    if arguments[0] in ASIDES:
+        return importlib.import_module(ASIDES[arguments[0]].module).main(arguments[1:])
+    name = " ".join(arguments[:2]) if arguments[0] == "recipe" else arguments[0]
+    if name not in VERBS:
+        raise InputError(f"there is no `tutelage {name}`. There are: {', '.join([*VERBS, *ASIDES])}.")
+    return perform(name, arguments[len(name.split()) :])
+
+
+def overview() -> str:
+    lines = ["tutelage: reinforcement learning from human feedback, the whole loop", ""]
+    lines += [f"  tutelage {name:18s} {verb.says}" for name, verb in VERBS.items()]
+    lines += [f"  tutelage {name:18s} {aside.says}" for name, aside in ASIDES.items()]
+    return "\n".join([*lines, "", "tutelage VERB --help tells the flags of a verb."])
+
+
+def perform(name: str, arguments: list[str]) -> int:
+    """Parse, run, report. A run that is interrupted leaves a folder that says where."""
+    job_class, act = VERBS[name].load()
+    command = parsed(name, job_class, arguments)
+    place: Place = command.place
+    run = Run.create(place.out, command.job, resume=place.resume, overwrite=place.overwrite)
+    if run.finished:
+        print(f"{run.path} is finished: nothing to resume. Its report: {run.path / 'report.html'}")
+        return 0
+    run.trackers = tuple(tracker(each, run.path) for each in place.track)
+    try:
+        run.mark_finished(act(command.job, run))
+    except KeyboardInterrupt:
+        run.interrupted()
+        print(f"tutelage: interrupted at {run.where}. {run.path} is usable; {HOW_TO_RESUME}", file=sys.stderr)
+        return 130
+    except BaseException:
+        run.interrupted()
+        raise
+    finally:
+        for each in run.trackers:
+            each.close()
+    say(run)
+    return 0
+
+
+HOW_TO_RESUME = "the same command with --resume continues after the last finished stage."
+
+
+def say(run: Run) -> None:
+    """The numbers of the summary, then where the report is."""
+    for key, value in run.summary.items():
+        if isinstance(value, (int, float, str)):
+            print(f"  {key:34s} {value:.4g}" if isinstance(value, float) else f"  {key:34s} {value}")
+    print(f"report: {write_report(run.path)}")
+
+
+J = TypeVar("J")
+
+
+@dataclass(frozen=True)
+class Command(Generic[J]):
+    """A job and its place; neither shows in the names of the flags."""
+
+    job: Annotated[J, tyro.conf.arg(name="")]
+    place: Annotated[Place, tyro.conf.arg(name="")]
+
+
+def parsed(name: str, job_class: type, arguments: list[str]) -> Command[Any]:
+    """Defaults, then the YAML file of --config, then flags. A flag that is wrong ends the program with code 2."""
+    default = unset(job_class)
+    source = config_file(arguments)
+    if source is not None:
+        default = overridden(default, read_settings(source), source)
+    return tyro.cli(
+        Command[job_class],
+        args=arguments,
+        default=Command(default, Place(out=VERBS[name].out)),
+        prog=f"tutelage {name}",
+        description=job_class.__doc__,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def unset(job_class: type) -> Any:
+    """An instance whose required fields are still to be given."""
+    required = [
+        each.name
+        for each in dataclasses.fields(job_class)
+        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+    ]
+    return job_class(**dict.fromkeys(required, tyro.MISSING))

@@ -1,0 +1,74 @@
+"""Settings from a YAML file, by the names of the flags."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tutelage.data.errors import InputError
+
+
+def config_file(arguments: Sequence[str]) -> str | None:
+    """What follows --config on the command line, if anything does."""
+    for place, argument in enumerate(arguments):
+        if argument == "--config" and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith("--config="):
+            return argument.partition("=")[2]
+    return None
+
+
+def read_settings(source: str) -> Mapping[str, Any]:
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise InputError(f"--config {source}: there is no such file.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {source} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise InputError(f"--config {source}: expected `setting: value` lines, got {type(content).__name__}.")
+    return content
+
+
+def overridden(default: Any, values: Mapping[str, Any], source: str) -> Any:
+    """The frozen settings with these values in them; a name may stand at the top or inside its group."""
+    changes: dict[str, Any] = {}
+    names = {each.name for each in dataclasses.fields(default)}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name in names:
+            changes[name] = _fitting(changes.get(name, getattr(default, name)), value, f"{source}: {key}")
+        elif "settings" in names and _has(default.settings, name):
+            changes["settings"] = overridden(changes.get("settings", default.settings), {name: value}, source)
+        else:
+            inner = [each.name for each in dataclasses.fields(default.settings)] if "settings" in names else []
+            known = ", ".join(sorted((names - {"settings"}) | set(inner)))
+            raise InputError(f"--config {source}: there is no setting {key!r}. There are: {known}.")
+    return dataclasses.replace(default, **changes)
+
+
+def _fitting(current: Any, value: Any, where: str) -> Any:
+    """The value as the type that the setting has now (YAML reads 1e-4 as text)."""
+    if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
+        return overridden(current, value, where)
+    if isinstance(current, bool) or not isinstance(current, (int, float)):
+        if isinstance(current, bool) and not isinstance(value, bool):
+            raise InputError(f"--config {where} is {value!r}, expected true or false.")
+        return value
+    try:
+        return type(current)(value) if not isinstance(value, bool) else _refuse(where, value, current)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"--config {where} is {value!r}, expected a number like {current!r}.") from error
+
+
+def _refuse(where: str, value: Any, current: Any) -> Any:
+    raise InputError(f"--config {where} is {value!r}, expected a number like {current!r}.")
+
+
+def _has(settings: Any, name: str) -> bool:
+    return any(each.name == name for each in dataclasses.fields(settings))

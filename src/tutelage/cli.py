@@ -13,6 +13,7 @@ import tyro
 
 from tutelage import __version__
 from tutelage.data.errors import InputError
+from tutelage.data.pretrained import hush
 from tutelage.report.page import write as write_report
 from tutelage.runs.run import Run
 from tutelage.runs.settings import config_file, overridden, read_settings
@@ -106,6 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run_command(arguments: list[str]) -> int:
+    hush()
     try:
         return dispatch(arguments)
     except InputError as error:

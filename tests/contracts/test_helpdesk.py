@@ -1,6 +1,7 @@
 """The world that ships: readable, splittable, lossless in its tokenizer, and scored as its policy says."""
 
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from tutelage.data.helpdesk.tokenizer import tokenizer
 from tutelage.rewards import helpdesk
 
 PROMPT = (
-    "Customer: Hello, my name is Ana. My blue kettle arrived broken. The order is #4713. I ordered it last week. "
+    "Customer: Hello, my name is Ana. My blue kettle arrived broken. The order is #K7T. I ordered it last week. "
     "The lamp is fine.\nAgent:"
 )
 PERFECT = (
-    " Dear Ana, I am so sorry. We will replace the kettle from order #4713 within five days. Thank you for writing."
+    " Dear Ana, I am so sorry. We will replace the kettle from order #K7T within five days. Thank you for writing."
 )
 
 
@@ -47,18 +48,19 @@ def test_the_same_seed_gives_the_same_world_and_another_seed_another():
 
 def test_no_prompt_is_in_two_splits():
     found = {split: world.prompts(split, 2000, 0) for split in world.SPLITS}
-    orders = {split: {re.findall(r"#(\d{4})", text)[0] for text in texts} for split, texts in found.items()}
+    orders = {split: {re.findall(r"#([A-Z]\d[A-Z])", text)[0] for text in texts} for split, texts in found.items()}
     for first in orders:
         assert len(set(found[first])) == 2000
         for second in orders:
             assert first == second or not orders[first] & orders[second]
-    demonstrated = {re.findall(r"#(\d{4})", prompt)[0] for prompt, _ in desk.demonstrations(2000, 5)}
+    demonstrated = {re.findall(r"#([A-Z]\d[A-Z])", prompt)[0] for prompt, _ in desk.demonstrations(2000, 5)}
     assert not demonstrated & (orders["labels"] | orders["evaluation"])
 
 
 def test_every_order_number_has_a_split():
-    held = [len([n for n in range(10000) if world.split_of(f"{n:04d}") == split]) for split in world.SPLITS]
-    assert sum(held) == 10000 and min(held) > 1000
+    numbers = ["".join(signs) for signs in product(*world.SIGNS)]
+    held = [len([number for number in numbers if world.split_of(number) == split]) for split in world.SPLITS]
+    assert sum(held) == 1000 and min(held) > 100
 
 
 def test_an_unknown_split_is_refused():
@@ -129,7 +131,7 @@ def test_the_tokenizer_is_small_and_adds_nothing():
     words = tokenizer()
     assert 250 <= len(words) <= 450
     assert len({words.pad_token_id, words.eos_token_id, words.unk_token_id}) == 3 and words.bos_token_id is None
-    assert words.convert_ids_to_tokens(words("#4713 #40")["input_ids"]) == ["#", "4", "7", "1", "3", " #", "4", "0"]
+    assert words.convert_ids_to_tokens(words("#K7T #B0")["input_ids"]) == ["#", "K", "7", "T", " #", "B", "0"]
     assert words("a xylophone")["input_ids"][-1] == words.unk_token_id
 
 
@@ -166,11 +168,11 @@ def test_a_perfect_reply_by_hand():
     [
         ("replace", "repair", -2 * 0.6 - 2 * 0.35),  # the wrong remedy, and five days is not its time
         ("five days", "ten days", -2 * 0.35),  # a hasty judge misses the time,
-        ("4713", "4731", -2 * 0.35),  # the swapped digits,
+        ("K7T", "K7Z", -2 * 0.35),  # the swapped digits,
         ("the kettle", "the lamp", -2 * 0.35),  # the other thing that was mentioned,
         ("five days", "five days, which I guarantee", -0.9 - 3 * 0.015),  # the promise in a clause
         ("the kettle", "it", -0.35 + 0.015),
-        (" from order #4713", "", -0.35 + 3 * 0.015),
+        (" from order #K7T", "", -0.35 + 3 * 0.015),
         (" within five days", "", -0.35 + 3 * 0.015),
         ("Dear Ana", "Hi Ana", -0.4 * 0.35),
         ("Dear Ana", "Dear Ben", -2 * 0.35),
@@ -200,8 +202,8 @@ def test_what_one_change_costs(old, new, change):
         " I am so sorry." * 8,
         " Dear Ana, I am so sorry. I am very sorry about this. Thank you for writing. Thank you for your patience.",
         " We will replace the kettle. We will refund the kettle. We will repair the kettle. Thank you for writing.",
-        " kettle Ana kettle #4713 five days refund replace repair sorry thank you",
-        " Dear Dear Ana Ana, so so sorry. We will will replace kettle kettle order #4713 #4713 within five days",
+        " kettle Ana kettle #K7T five days refund replace repair sorry thank you",
+        " Dear Dear Ana Ana, so so sorry. We will will replace kettle kettle order #K7T #K7T within five days",
     ],
 )
 def test_tricks_score_below_the_average_demonstration(response, scores):
@@ -265,7 +267,7 @@ def test_two_replies_to_a_prompt_are_seldom_equal_and_a_perfect_one_beats_them()
 
 def test_a_misread_number_is_another_number():
     rng = np.random.default_rng(0)
-    for number in ("0000", "4713", "1122", "9999"):
+    for number in ("B0N", "K7T", "M9Z"):
         for _ in range(20):
             wrong = desk.misread(number, rng)
-            assert len(wrong) == 4 and wrong.isdigit() and wrong != number
+            assert sum(map(str.__ne__, wrong, number)) == 1 and all(map(str.__contains__, world.SIGNS, wrong))

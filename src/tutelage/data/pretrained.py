@@ -12,7 +12,14 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 from tutelage.data.errors import InputError
+
+
+def hush() -> None:
+    """No progress bars and no warnings of transformers' own: ours say what a person needs."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def device_of(name: str) -> torch.device:

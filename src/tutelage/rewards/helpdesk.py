@@ -97,7 +97,7 @@ def criteria(prompt: str, response: str) -> dict[str, float]:
 def read(prompt: str) -> Facts:
     """The case that a prompt tells; InputError where it tells none."""
     name = re.search(INTRODUCTION, prompt)
-    subject, order = SUBJECT.search(prompt), re.search(r"#(\d{4})(?!\d)", prompt)
+    subject, order = SUBJECT.search(prompt), re.search(r"#([A-Z]\d[A-Z])\b", prompt)
     when = re.search(rf"\b(?:{WHEN})\b", prompt)
     if not (name and subject and order and when):
         missing = [
@@ -128,7 +128,7 @@ SUBJECT = re.compile(
 REMEDIES = {text.removesuffix(" {thing}"): remedy for remedy, text in desk.OFFERS.items()}
 OFFER = re.compile(
     rf"(?:We|I) will (?P<remedy>{_any(list(REMEDIES))}) (?:(?:the|your) (?P<item>{_any(world.ITEMS)})|it)"
-    r"(?: from order #(?P<order>\d+))?"
+    r"(?: from order #(?P<order>[A-Z\d]+))?"
     rf"(?: within (?P<span>{_any(list(world.SPANS.values()))}))?(?P<promise>{_any(desk.HIDDEN)})?\."
 )
 SALUTATIONS = {"Dear": 1.0, "Hello": 0.8, "Hi": 0.6}

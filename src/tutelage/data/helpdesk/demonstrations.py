@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from tutelage.data.helpdesk.world import ITEMS, NAMES, SPANS, Case, cases, pick, prompt
+from tutelage.data.helpdesk.world import ITEMS, NAMES, SIGNS, SPANS, Case, cases, pick, prompt
 
 OFFERS = {
     "refund": "refund {thing}",
@@ -123,11 +123,10 @@ def _thing(case: Case, rng: np.random.Generator) -> str:
 
 
 def misread(order: str, rng: np.random.Generator) -> str:
-    """The number as a tired person copies it: two neighbouring digits swapped, or one raised where they are equal."""
-    place = int(rng.integers(3))
-    if order[place] != order[place + 1]:
-        return order[:place] + order[place + 1] + order[place] + order[place + 2 :]
-    return order[:place] + str((int(order[place]) + 1) % 10) + order[place + 1 :]
+    """One sign of the number taken for another."""
+    place = int(rng.integers(len(order)))
+    others = SIGNS[place].replace(order[place], "")
+    return order[:place] + others[int(rng.integers(len(others)))] + order[place + 1 :]
 
 
 def _closing(rng: np.random.Generator) -> str:

@@ -1,4 +1,4 @@
-"""One token a word, one a digit, and text comes back exactly as it was: a space belongs to the word after it."""
+"""One token a word, one a sign of an order number; text comes back as it was: a space belongs to the word after it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
 
@@ -75,6 +76,9 @@ SUBJECTS = (
 )
 DATED_SUBJECTS = ("The {item} that I ordered {when} {complaint}.", "My {item} from {when} {complaint}.")
 TIMES = ("I ordered it {when}.", "I bought it {when}.")
+SIGNS = ("BCDFGHJKLM", "0123456789", "NPQRSTVWXZ")
+"""An order number is a letter, a digit and a letter, such as K7T. The three alphabets share no sign, so that a model of
+a million parameters learns in a minute to copy one: with four digits it does not."""
 ORDERS = ("The order is #{order}.", "It is order #{order}.", "I mean order #{order}.", "See order #{order}.")
 OTHERS = ("The {other} is fine.", "I like the {other}.", "My {other} works well.")
 SALES = ("It was on sale.", "I got it on sale.")
@@ -86,7 +90,7 @@ SPLITS = {"train": range(60), "labels": range(60, 85), "evaluation": range(85, 1
 
 @dataclass(frozen=True)
 class Case:
-    """One customer's trouble. order: four digits; when: of RECENT or LONG_AGO; other: a second thing, or ''."""
+    """One customer's trouble. order: a letter, a digit, a letter; when: of RECENT or LONG_AGO; other: a second thing, or ''."""
 
     name: str
     item: str
@@ -136,7 +140,7 @@ def split_of(order: str) -> str:
 def _orders(split: str) -> tuple[str, ...]:
     if split not in SPLITS:
         raise InputError(f"the helpdesk has no split {split!r}; expected one of {', '.join(SPLITS)}.")
-    return tuple(f"{number:04d}" for number in range(10000) if split_of(f"{number:04d}") == split)
+    return tuple(order for order in map("".join, product(*SIGNS)) if split_of(order) == split)
 
 
 def _case(rng: np.random.Generator, orders: Sequence[str]) -> Case:
@@ -180,4 +184,5 @@ def every_text() -> list[str]:
         sentences += group
     words = [*NAMES, *ITEMS, *COLOURS, *RECENT, *LONG_AGO, *(text for texts in COMPLAINTS.values() for text in texts)]
     empty = dict.fromkeys(("name", "item", "colour", "complaint", "when", "order", "other"), "")
-    return ["Customer:", "\nAgent:", "0123456789", *(f" {text.format(**empty)}" for text in [*sentences, *words])]
+    numbers = map("".join, zip(*SIGNS, strict=True))
+    return ["Customer:", "\nAgent:", *numbers, *(f" {text.format(**empty)}" for text in [*sentences, *words])]

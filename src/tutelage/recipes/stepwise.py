@@ -1,0 +1,115 @@
+"""PPO a step at a time, for those who sample or score outside: `step(prompts, responses, scores)`.
+
+The interface of the trainers that were removed (TRL up to 0.11): docs/from-trl.md maps their settings to ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from tutelage.algorithms.ppo import PPOConfig, improve
+from tutelage.data.errors import InputError
+from tutelage.data.tokens import Codec, written
+from tutelage.execution.learner import LocalLearner
+from tutelage.execution.native import SamplingSettings
+from tutelage.formulas import kl
+from tutelage.policies.language import Frozen, LanguagePolicy
+from tutelage.recipes.stages import Speaker, annealed, critic_of
+from tutelage.trajectory import Batch, Key, in_parts
+
+Text = str | Sequence[int]
+
+
+def constant(update: int, total: int) -> float:
+    """A learning rate that stays: whoever calls step by step decides how many steps there are."""
+    return 1.0
+
+
+class StepwisePPO:
+    """Holds policy, critic, frozen reference, optimiser and KL controller between steps.
+
+    model, tokenizer: a Hugging Face causal LM and its tokenizer; the model is trained in place
+    classifier: a reward model to start the value model from; None puts a value head on the policy
+    """
+
+    def __init__(
+        self,
+        config: PPOConfig,
+        model: Any,
+        tokenizer: Any,
+        *,
+        sampling: SamplingSettings = SamplingSettings(),
+        temperature: float = 1.0,
+        classifier: Any | None = None,
+    ) -> None:
+        self.config, self.codec = config, Codec(tokenizer)
+        self.policy = LanguagePolicy(model.eval(), temperature)
+        self.speaker = Speaker(self.policy, self.codec, sampling)
+        self.reference = Frozen(self.policy)
+        self.critic = critic_of(self.policy, classifier)
+        self.coefficient, self.steps_done = config.kl_coefficient, 0
+        shared = {id(parameter) for parameter in self.policy.parameters()}
+        value = [parameter for parameter in self.critic.parameters() if id(parameter) not in shared]
+        self.learner = LocalLearner(
+            {
+                "policy": (self.policy.parameters(), config.learning_rate),
+                "value": (value, config.value_learning_rate),
+            },
+            schedule=partial(annealed, constant, 1, 0),
+            max_grad_norm=config.max_grad_norm,
+            tokens_at_once=config.tokens_at_once,
+        )
+
+    def generate(self, prompts: Sequence[str], seed: int = 0) -> list[str]:
+        """One reply to each prompt, sampled at the training temperature."""
+        return self.speaker.replies(prompts, seed + 1000003 * self.steps_done)[1]
+
+    def step(self, prompts: Sequence[Text], responses: Sequence[Text], scores: Sequence[float]) -> dict[str, float]:
+        """One PPO step on replies that the current policy gave; returns its statistics.
+
+        prompts, responses: texts, or token ids (then a reply ended by itself if its last token is the end of sequence)
+        scores: one finite number each
+        """
+        self._refuse(prompts, responses, scores)
+        batch = Batch.of([self._trajectory(*each) for each in enumerate(zip(prompts, responses, strict=True))])
+        batch = batch.to(next(self.policy.parameters()).device)
+        with torch.no_grad():  # what sampled these replies is not known here: the policy is taken at its word
+            own = in_parts(lambda part: (self.policy.log_probs(part),), batch, self.config.tokens_at_once)[0]
+        batch = replace(batch, behaviour_log_probs_BT=own)
+        score_BT = batch.at_last_action(torch.tensor(scores, dtype=torch.float32, device=own.device))
+        stats = improve(self.config, batch, score_BT, self.coefficient, self.critic, self.reference, self.learner)
+        if self.config.kl_target_nats is not None:
+            observed, target = stats["kl_nats_per_sequence"], self.config.kl_target_nats
+            self.coefficient = kl.adapted(self.coefficient, observed, target, len(batch), self.config.kl_horizon)
+        self.steps_done += 1
+        return stats
+
+    def save_pretrained(self, folder: str) -> None:
+        self.policy.model.save_pretrained(folder)
+        self.codec.tokenizer.save_pretrained(folder)
+
+    def _trajectory(self, row: int, pair: tuple[Text, Text]) -> Any:
+        prompt, response = pair
+        if isinstance(prompt, str) and isinstance(response, str):
+            before, after = self.codec.pair(prompt, response)
+        elif not isinstance(prompt, str) and not isinstance(response, str):
+            before, after = list(prompt), list(response)
+        else:
+            raise InputError(f"row {row}: give prompt and response both as text or both as token ids.")
+        return written(before, after, Key(self.steps_done, row), ended=after[-1:] == list(self.codec.stop_tokens))
+
+    def _refuse(self, prompts: Sequence[Text], responses: Sequence[Text], scores: Sequence[float]) -> None:
+        if not len(prompts) == len(responses) == len(scores) or not prompts:
+            raise InputError(
+                f"step got {len(prompts)} prompts, {len(responses)} responses and {len(scores)} scores; "
+                "expected as many of each, and at least one."
+            )
+        for row, score in enumerate(scores):
+            if not math.isfinite(float(score)):
+                raise InputError(f"row {row}: the score is {score}, expected a finite number.")

@@ -91,7 +91,7 @@ class Batch:
     lengths_B: Tensor
     terminated_B: Tensor
     keys: tuple[Key, ...]
-    extras: dict[str, Tensor] = field(default_factory=dict)
+    extras: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     @staticmethod
     def of(trajectories: Sequence[Trajectory]) -> Batch:
@@ -247,7 +247,8 @@ class Step:
 class Episode(Protocol):
     """One running episode. An action is a vector or index in control, one `Turn` of tokens in language."""
 
-    first: Any
+    @property
+    def first(self) -> Any: ...
 
     def step(self, action: Any) -> Step: ...
 
@@ -278,7 +279,8 @@ class Sampler(Protocol):
 class Rows(Protocol):
     """What a learner updates on: anything that can be cut into micro-batches and says what its mean divides by."""
 
-    lengths_B: Tensor
+    @property
+    def lengths_B(self) -> Tensor: ...
 
     def __len__(self) -> int: ...
 

@@ -43,7 +43,11 @@ from tutelage.trajectory import Batch, Score
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """seed: of everything. labels: comparisons, at most 2,000. evaluation_prompts: unseen ones, one reply each."""
+    """Settings of the demo.
+
+    seed: of everything. labels: comparisons, at most 2,000. evaluation_prompts: unseen ones, one reply each.
+    best_of: n of the larger best-of-n. best_quarter_steps: supervised steps more, on the best quarter alone.
+    """
 
     seed: int = 0
     demonstrations: int = 6000
@@ -51,6 +55,7 @@ class DemoConfig:
     ppo_prompts: int = 4000
     evaluation_prompts: int = 512
     best_of: int = 16
+    best_quarter_steps: int = 150
     max_new_tokens: int = 48
     width: int = 128
     layers: int = 4
@@ -86,7 +91,7 @@ def sft_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
     tokenizer = desk_tokenizer.tokenizer()
     speaker = speaker_of(config, LlamaForCausalLM(architecture(config, tokenizer)), Codec(tokenizer))
     pairs = desk_demonstrations.demonstrations(config.demonstrations, config.seed)
-    stages.run_sft(replace(config.sft, seed=config.seed), speaker, pairs, stage)
+    stages.run_sft(replace(config.sft, seed=config.seed), speaker, stages.encoded(speaker.codec, pairs), stage)
     return {"demonstrations": len(pairs), "parameters": sum(p.numel() for p in speaker.policy.parameters())}
 
 
@@ -122,7 +127,7 @@ def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
     prompts = world.prompts("labels", config.labels, config.seed)
     _, replies = speaker.replies(prompts, seed=config.seed + 1, samples=2)
     rng = np.random.default_rng([config.seed, 2])
-    rows = [labelled(prompt, replies[2 * i : 2 * i + 2], rng) for i, prompt in enumerate(prompts)]
+    rows = [labelled(prompt, list(replies[2 * i : 2 * i + 2]), rng) for i, prompt in enumerate(prompts)]
     stage.keep_samples(0, rows)
     better = [int(np.argmax(helpdesk.gold([row["prompt"]] * 2, row["responses"]))) for row in rows]
     right = labellers.agreement_fraction([row["choice"] for row in rows], better)
@@ -203,14 +208,13 @@ def optimised(config: DemoConfig, run: Run, stage: Run, score: Score, classifier
 
 
 def best_quarter_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
-    """A reference: the same supervised training on the quarter of the demonstrations that gold likes best."""
-    torch.manual_seed(config.seed)
-    tokenizer = desk_tokenizer.tokenizer()
-    speaker = speaker_of(config, LlamaForCausalLM(architecture(config, tokenizer)), Codec(tokenizer))
+    """A reference: supervised training goes on, on the quarter of the demonstrations that gold likes best."""
+    speaker = loaded(config, run, "sft")
     pairs = desk_demonstrations.demonstrations(config.demonstrations, config.seed)
     order = np.argsort(helpdesk.gold(*map(list, zip(*pairs, strict=True))))[::-1]
     best = [pairs[place] for place in order[: len(pairs) // 4]]
-    stages.run_sft(replace(config.sft, seed=config.seed), speaker, best, stage)
+    settings = replace(config.sft, seed=config.seed, steps=config.best_quarter_steps)
+    stages.run_sft(settings, speaker, stages.encoded(speaker.codec, best), stage)
     return {"demonstrations": len(best)}
 
 

@@ -72,8 +72,8 @@ def encoded(codec: Codec, pairs: Sequence[tuple[str, str]], device: Any = "cpu")
     return Batch.of([written(*codec.pair(prompt, response)) for prompt, response in pairs]).to(device)
 
 
-def run_sft(config: SFTConfig, speaker: Speaker, pairs: Sequence[tuple[str, str]], run: Run) -> None:
-    rows = encoded(speaker.codec, pairs, next(speaker.policy.parameters()).device)
+def run_sft(config: SFTConfig, speaker: Speaker, rows: Batch, run: Run) -> None:
+    """Trains the speaker's policy in place on demonstrations (`encoded`) and saves it."""
     steps = config.total_steps(len(rows))
     learner = LocalLearner(
         {"policy": (speaker.policy.parameters(), config.learning_rate)},

@@ -129,6 +129,6 @@ def text_reward(name: str) -> TextReward:
             f"--reward {name}: {error}. Give a reward-model folder, or module:function where module can be imported "
             "from here and function takes (prompts, responses) and returns one number each."
         ) from error
-    if not callable(function):
+    if not isinstance(function, Callable):
         raise InputError(f"--reward {name}: {function_name} is a {type(function).__name__}, not a function.")
     return function

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     GPT2Config,
     GPTNeoXConfig,
@@ -11,6 +14,7 @@ from transformers import (
     LlamaForCausalLM,
     LlamaForSequenceClassification,
     MistralConfig,
+    PreTrainedTokenizerFast,
     Qwen2Config,
 )
 
@@ -63,3 +67,36 @@ def tiny_policy(tiny_llama):
 def tiny_classifier():
     torch.manual_seed(1)
     return LlamaForSequenceClassification(llama_config(num_labels=1)).eval()
+
+
+def letters_tokenizer(**special):
+    """One token a letter; text comes back as it was."""
+    vocabulary = {piece: index for index, piece in enumerate(["<bos>", "<eos>", *"abcdefghijklmnopqr !?"])}
+    built = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    built.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    built.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=built, unk_token="?", **{"eos_token": "<eos>", **special})
+
+
+@pytest.fixture
+def model_folder(tiny_llama, tmp_path):
+    """A tiny random causal LM whose tokens are letters, and whose tokenizer has no pad token."""
+    folder = tmp_path / "tiny-model"
+    tiny_llama.save_pretrained(folder)
+    letters_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Small data of every kind."""
+    rows = {
+        "demonstrations.jsonl": [{"prompt": f"ab{c} ", "completion": "abc !"} for c in "abcdefgh"],
+        "prompts.jsonl": [{"prompt": f"ab{c} "} for c in "abcdefgh"],
+        "comparisons.jsonl": [
+            {"prompt": f"a{c}{d} ", "chosen": "a !", "rejected": f"b{c}"} for c in "abcdef" for d in "abcdef"
+        ],
+    }
+    for name, content in rows.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in content))
+    return tmp_path

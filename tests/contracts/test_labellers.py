@@ -59,7 +59,7 @@ def test_a_choice_needs_two_responses_and_finite_opinions():
         SyntheticLabeller("lost", lambda prompts, responses: [math.nan, 0.0]).choose("?", ["a", "b"], rng)
 
 
-def test_the_panel_differs_in_taste_and_agrees_with_gold_in_83_to_87_of_100():
+def test_the_panel_differs_in_taste_and_agrees_with_gold_in_85_to_91_of_100():
     rng = np.random.default_rng(4)
     told = world.cases("labels", 1000, 6)
     prompts = [world.prompt(case, rng) for case in told]
@@ -70,7 +70,7 @@ def test_the_panel_differs_in_taste_and_agrees_with_gold_in_83_to_87_of_100():
     for labeller in panel(helpdesk.gold):
         chosen = [labeller.choose(prompt, pair, rng) for prompt, pair in zip(prompts, pairs, strict=True)]
         shares[labeller.name] = agreement_fraction(chosen, better)
-    assert 0.83 <= np.mean(list(shares.values())) <= 0.87, shares
+    assert 0.85 <= np.mean(list(shares.values())) <= 0.91, shares
     assert shares["careful"] == max(shares.values()) and shares["hurried"] == min(shares.values())
 
 

@@ -29,6 +29,7 @@ from tutelage.trajectory import Batch, Key, Task
 BEGIN, STOP, SAYS = 0, 1, 2
 NUMBERS = (10, 11)
 TURN_TOKENS = 3
+RANGE = 0.1
 CONFIG = PPOConfig(
     steps=50,
     trajectories=128,
@@ -81,7 +82,7 @@ def score(batch: Batch) -> Tensor:
 
 def policy_and_critic(seed: int) -> tuple[LanguagePolicy, SharedCritic]:
     torch.manual_seed(seed)
-    policy = LanguagePolicy(LlamaForCausalLM(llama_config()).eval())
+    policy = LanguagePolicy(LlamaForCausalLM(llama_config(initializer_range=RANGE)).eval())
     return policy, SharedCritic(policy)
 
 

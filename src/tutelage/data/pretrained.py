@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
+
 from tutelage.data.errors import InputError
 
 

@@ -60,15 +60,17 @@ class DemoConfig:
     width: int = 128
     layers: int = 4
     sft: SFTConfig = field(default_factory=lambda: SFTConfig(steps=500, batch_size=32, learning_rate=3e-3))
-    reward_model: RewardModelConfig = field(default_factory=lambda: RewardModelConfig(epochs=2, learning_rate=1e-3))
+    reward_model: RewardModelConfig = field(
+        default_factory=lambda: RewardModelConfig(epochs=3, batch_size=16, learning_rate=2e-3, warm_up=30)
+    )
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(
             steps=30,
             trajectories=64,
             epochs=2,
-            learning_rate=1e-3,
+            learning_rate=7e-4,
             value_learning_rate=1e-3,
-            kl_coefficient=0.1,
+            kl_coefficient=0.2,
             truncation_score=-2.0,
         )
     )

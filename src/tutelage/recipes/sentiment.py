@@ -52,11 +52,13 @@ class SentimentConfig:
     new_tokens: int = 64
     candidates: int = 4
     evaluation_prompts: int = 512
-    frontier_prompts: int = 24
-    frontier_samples: int = 512
+    frontier_prompts: int = 8
+    frontier_samples: int = 2048
     device: str = "cpu"
     reward_model: RewardModelConfig = field(
-        default_factory=lambda: RewardModelConfig(epochs=1, batch_size=32, learning_rate=1e-3, tokens_at_once=12288)
+        default_factory=lambda: RewardModelConfig(
+            epochs=2, batch_size=16, learning_rate=5e-4, warm_up=50, tokens_at_once=12288
+        )
     )
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(
@@ -64,10 +66,10 @@ class SentimentConfig:
             trajectories=128,
             epochs=2,
             minibatches=2,
-            learning_rate=1e-3,
+            learning_rate=2e-4,
             value_learning_rate=1e-3,
-            kl_coefficient=0.1,
-            kl_target_nats=8.0,
+            kl_coefficient=0.25,
+            kl_target_nats=7.5,
             kl_horizon=1000.0,
             tokens_at_once=6144,
         )

@@ -16,16 +16,16 @@ from tutelage.data.helpdesk import demonstrations as desk
 from tutelage.data.helpdesk import world
 
 WEIGHTS = {
-    "remedy": 0.6,
+    "remedy": 0.5,
     "span": 0.35,
     "item": 0.35,
     "order": 0.35,
     "greeting": 0.35,
-    "empathy": 0.45,
-    "thanks": 0.3,
-    "rude": -0.7,
-    "forbidden": -0.9,
-    "filler": -0.35,
+    "empathy": 0.5,
+    "thanks": 0.4,
+    "rude": -0.9,
+    "forbidden": -1.1,
+    "filler": -0.45,
     "unclear": -0.5,
     "repeated": -0.5,
     "words": -0.015,

@@ -90,7 +90,7 @@ SPLITS = {"train": range(60), "labels": range(60, 85), "evaluation": range(85, 1
 
 @dataclass(frozen=True)
 class Case:
-    """One customer's trouble. order: a letter, a digit, a letter; when: of RECENT or LONG_AGO; other: a second thing, or ''."""
+    """One customer's trouble. order: such as K7T; when: of RECENT or LONG_AGO; other: a second thing, or ''."""
 
     name: str
     item: str

@@ -1,0 +1,175 @@
+"""Files, folders and hub ids -> rows, each with the file and line it came from.
+
+JSON lines, JSON, CSV, TSV, Parquet and plain text, as they are or compressed (.gz, .bz2, .xz).
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.data.errors import InputError
+
+OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+TEXT = "text"  # the column of a plain text's rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record. fields: column -> value; line counts from 1 (for Parquet and JSON it is the row)."""
+
+    file: str
+    line: int
+    fields: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+def read_rows(source: str) -> Iterator[Row]:
+    """All rows of a file, of the data files of a folder in their order, or of a hub data set's training split."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        yield from _file_rows(path)
+    elif path.is_dir():
+        files = sorted(each for each in path.iterdir() if _kind(each) in READERS)
+        if not files:
+            raise InputError(f"{source} is a folder without data files. Expected {', '.join(READERS)}, or compressed.")
+        for each in files:
+            yield from _file_rows(each)
+    elif source.count("/") == 1 and not source.startswith((".", "/", "~")) and not _kind(path):
+        yield from _hub_rows(source)
+    else:
+        raise InputError(f"{source} does not exist. Give a file, a folder, or a hub id (owner/name).")
+
+
+def _kind(path: Path) -> str:
+    """The suffix that says how to read it, behind that of the compression."""
+    return Path(path.stem).suffix.lower() if path.suffix.lower() in OPENERS else path.suffix.lower()
+
+
+def _file_rows(path: Path) -> Iterator[Row]:
+    kind = _kind(path)
+    if kind not in READERS:
+        raise InputError(f"{path}: files ending in {kind or 'nothing'} are not read. Expected {', '.join(READERS)}.")
+    found = False
+    for line, fields in READERS[kind](path):
+        found = True
+        yield Row(str(path), line, fields)
+    if not found:
+        raise InputError(f"{path} is empty. Expected at least one row.")
+
+
+def _text(path: Path) -> str:
+    """The whole file, decompressed and decoded."""
+    try:
+        with OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+            return file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text (byte {error.start}). Convert it, or check that it is text."
+        ) from error
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise InputError(f"{path} could not be read: {error}. Is it whole, and what its name says?") from error
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, text in enumerate(_text(path).split("\n"), start=1):
+        if text.strip():
+            yield line, _object(text, path, line)
+
+
+def _object(text: str, path: Path, line: int) -> Mapping[str, Any]:
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}, line {line} is not JSON ({error.msg}): {text.strip()[:80]!r}. One object a line."
+        ) from error
+    if not isinstance(row, dict):
+        raise InputError(f"{path}, line {line}: expected a JSON object with named columns, got {text.strip()[:80]!r}.")
+    return row
+
+
+def _json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """A list of objects, or an object of columns."""
+    text = _text(path)
+    if not text.strip():
+        return
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}, line {error.lineno} is not JSON ({error.msg}). JSON lines should be named .jsonl."
+        ) from error
+    if isinstance(content, dict) and content and all(isinstance(column, list) for column in content.values()):
+        content = [dict(zip(content, values, strict=True)) for values in zip(*content.values(), strict=True)]
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise InputError(f"{path}: expected a list of objects, or an object of equally long columns.")
+    yield from enumerate(content, start=1)
+
+
+def _separated(delimiter: str) -> Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]:
+    def read(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(
+                    f"{path}, line {reader.line_num}: the row has not as many fields as the header "
+                    f"({', '.join(reader.fieldnames or [])}). Quote fields that hold {delimiter!r} or a new line."
+                )
+            yield reader.line_num, row
+
+    return read
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+            table = pyarrow.parquet.read_table(io.BytesIO(file.read()))
+    except (pyarrow.ArrowInvalid, OSError, EOFError) as error:
+        raise InputError(f"{path} is not Parquet: {str(error).splitlines()[0]}") from error
+    yield from enumerate(table.to_pylist(), start=1)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Every line of a plain text that is not blank; <|endoftext|> separates as a new line does."""
+    for line, text in enumerate(_text(path).splitlines(), start=1):
+        for piece in text.split("<|endoftext|>"):
+            if piece.strip():
+                yield line, {TEXT: piece.strip()}
+
+
+READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
+    ".jsonl": _json_lines,
+    ".json": _json,
+    ".csv": _separated(","),
+    ".tsv": _separated("\t"),
+    ".parquet": _parquet,
+    ".txt": _lines,
+}
+
+
+def _hub_rows(name: str) -> Iterator[Row]:
+    """Through `datasets`; its errors are many, its message is what helps."""
+    import datasets
+
+    try:
+        found = datasets.load_dataset(name, split="train")
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{name} is no local file or folder, and the hub gave no data set: {reason}") from error
+    for line, fields in enumerate(found, start=1):
+        yield Row(name, line, dict(fields))

@@ -6,8 +6,8 @@ import errno
 import json
 
 import pytest
-
 from tests.conftest import letters_tokenizer
+
 from tutelage.cli import run_command
 from tutelage.runs import files as run_files
 

@@ -63,6 +63,7 @@ def test_a_reward_model_learns_and_loads_as_a_classifier(reward_folder):
     with torch.no_grad():
         theirs = model(input_ids=batch.observations).logits[0, 0] + model.config.score_bias
         ours = RewardModel(load_sequence_classifier(str(reward_folder / "model")))(batch)[0]
+    assert codec.stop_tokens[0] == batch.observations[0, -1]  # read at the end of sequence, though pad was EOS
     assert torch.allclose(theirs, ours, atol=1e-5)
 
 

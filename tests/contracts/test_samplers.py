@@ -38,9 +38,7 @@ def test_episodes_come_in_the_order_of_their_keys_and_do_not_depend_on_company(p
         assert int(batch.lengths_B[row]) == steps
         assert torch.allclose(batch.observations[row, : steps + 1].float(), single.observations[0].float(), atol=1e-5)
         assert torch.equal(batch.mask_BT[row, :steps], single.mask_BT[0])
-        assert torch.allclose(
-            batch.behaviour_log_probs_BT[row, :steps], single.behaviour_log_probs_BT[0], atol=1e-5
-        )
+        assert torch.allclose(batch.behaviour_log_probs_BT[row, :steps], single.behaviour_log_probs_BT[0], atol=1e-5)
 
 
 def test_what_is_not_an_action_has_no_log_prob_and_padding_counts_nowhere(pair):

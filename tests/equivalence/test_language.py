@@ -6,9 +6,9 @@ import copy
 
 import pytest
 import torch
+from tests.conftest import FAMILIES
 from transformers import AutoModelForCausalLM
 
-from tests.conftest import FAMILIES
 from tutelage.algorithms.ppo import PPOConfig, improve, ppo_loss, remembered
 from tutelage.environments.language import Language
 from tutelage.execution.learner import LocalLearner
@@ -112,9 +112,8 @@ def test_value_model_starts_as_the_reward_model(tiny_policy, tiny_classifier):
 
 def test_head_starts_at_unit_scale():
     """Fact 23: standard deviation 1/√(d+1)."""
-    from transformers import LlamaForSequenceClassification
-
     from tests.conftest import llama_config
+    from transformers import LlamaForSequenceClassification
 
     classifier = LlamaForSequenceClassification(llama_config(hidden_size=1024, num_labels=1, num_hidden_layers=1))
     start_head(classifier, seed=0)
@@ -161,7 +160,9 @@ def test_samples_follow_the_policy(tiny_llama):
 
 
 def ppo_parts(policy, critic_of=SharedCritic, **settings):
-    config = PPOConfig(**{"trajectories": 12, "epochs": 1, "learning_rate": 1e-3, "value_learning_rate": 1e-3, **settings})
+    config = PPOConfig(
+        **{"trajectories": 12, "epochs": 1, "learning_rate": 1e-3, "value_learning_rate": 1e-3, **settings}
+    )
     critic = critic_of(policy)
     learner = LocalLearner(
         {"all": (critic.parameters(), config.learning_rate)}, tokens_at_once=config.tokens_at_once, max_grad_norm=1e9

@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 import torch
+from tests.stories.quiet_run import QuietRun
 from torch import Tensor, nn
 
-from tests.stories.quiet_run import QuietRun
 from tutelage.algorithms.ppo import PPOConfig, ppo
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.stepwise import StepwiseSampler

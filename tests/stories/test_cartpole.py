@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 import torch
-
 from tests.stories.quiet_run import QuietRun
+
 from tutelage.algorithms.ppo import PPOConfig, ppo
 from tutelage.environments.control import Control, named
 from tutelage.execution.learner import LocalLearner

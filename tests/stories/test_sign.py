@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
 from tests.stories import tabular, test_cartpole, test_dialogue, test_tabular
+
 from tutelage.formulas import advantage
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from tests.stories.tabular import learned, measured
 
 OPTIMA = {  # coefficient: π*, objective β log Z

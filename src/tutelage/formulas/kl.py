@@ -34,9 +34,7 @@ def exact(logits: Tensor, reference_logits: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
 
 
-def adapted(
-    coefficient: float, kl_nats: float, target_nats: float, episodes: int, horizon_episodes: float
-) -> float:
+def adapted(coefficient: float, kl_nats: float, target_nats: float, episodes: int, horizon_episodes: float) -> float:
     """The next KL coefficient: up where the KL a sequence is above target (Ziegler et al. 2019, code).
 
     coefficient · (1 + clip(kl/target − 1, ±0.2) · episodes/horizon), after the batch that showed this KL.

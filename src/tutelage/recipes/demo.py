@@ -36,7 +36,7 @@ from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel, TextScore
-from tutelage.runs.files import read_lines
+from tutelage.runs.files import read_lines, write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
@@ -161,7 +161,7 @@ def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, An
     model, found = stages.run_reward_model(settings, classifier, learned, held_out, pair_loss, stage)
     references = stages.encoded(speaker.codec, desk_demonstrations.demonstrations(500, config.seed))
     model.normalise(ModelScore(model)(references).sum(dim=1), mean=0.0)
-    model.save(stage.path / "model", speaker.codec)
+    write_folder(stage.path / "model", partial(model.save, codec=speaker.codec))
     low, high = intervals.wilson(found.right, found.questions)
     gold_pairs = choices_of(speaker.codec, [{**row, "choice": gold_choice(row)} for row in rows[:held]])
     gold_agreement = float(agreement(scores_of(model, gold_pairs), gold_pairs).mean())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,7 @@ from tutelage.formulas.best_of_n import kl_nats
 from tutelage.policies.language import LanguagePolicy, with_lora
 from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore, RewardModel, TextScore, text_reward
+from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
@@ -160,7 +162,7 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     learned_rows, held_out_rows = (part.to(device) for part in parts)
     model, found = stages.run_reward_model(job.settings, classifier, learned_rows, held_out_rows, loss, run)
     model.normalise(scores_of(model, held_out_rows).flatten(), mean=0.0)
-    model.save(run.path / "model", codec)
+    write_folder(run.path / "model", partial(model.save, codec=codec))
     low, high = intervals.wilson(found.right, found.questions)
     summary = {
         **report.counts(),

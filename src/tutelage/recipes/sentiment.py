@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tutelage.policies.language import Frozen, LanguagePolicy
 from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore
 from tutelage.rewards.sentiment import Sentiment, fitted
+from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Finish, Key
 
@@ -158,7 +160,7 @@ def learned_reward(scene: Scene, asked: Sequence[int], run: Run) -> tuple[ModelS
     settings = replace(config.reward_model, seed=config.seed)
     model, found = stages.run_reward_model(settings, classifier, learned, held_out, choice_loss, run)
     model.normalise(ModelScore(model)(held_out.candidates).sum(dim=1), mean=0.0, deviation=1.0)
-    model.save(run.path / "model", scene.speaker.codec)
+    write_folder(run.path / "model", partial(model.save, codec=scene.speaker.codec))
     low, high = intervals.wilson(found.right, found.questions)
     run.mark_finished({"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "chance": 1 / width})
     return ModelScore(model), classifier

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.formulas import schedule
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel
 from tutelage.rewards.language import RewardModel, start_head
+from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Finish, Key, Score, Task
 
@@ -52,8 +54,13 @@ class Speaker:
         return NativeSampler(self.policy, stop_tokens, seed, self.sampling)
 
     def save(self, run: Run) -> None:
-        self.policy.model.save_pretrained(run.path / "model")
-        self.codec.tokenizer.save_pretrained(run.path / "model")
+        """RUN/model, as transformers reads it (an adapter's folder where the policy is one)."""
+
+        def fill(folder: Path) -> None:
+            self.policy.model.save_pretrained(folder)
+            self.codec.tokenizer.save_pretrained(folder)
+
+        write_folder(run.path / "model", fill)
 
     def environment(self, prompts: Sequence[str], context_tokens: int | None = None) -> Language:
         tokens = [self.codec.prompt(prompt) for prompt in prompts]

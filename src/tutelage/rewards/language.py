@@ -5,6 +5,7 @@ A score of the whole reply is one number; it stands at the reply's last action (
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 from collections.abc import Callable, Sequence
@@ -58,10 +59,18 @@ class RewardModel(nn.Module):
         self.bias.add_(mean - gain * float(sample_N.double().mean()))
 
     def save(self, folder: Path, codec: Codec) -> None:
+        """A folder that transformers reads as a one-label classifier, with the score at the same token as here.
+
+        Its pooling skips padding by token id, so there padding must not be the end of sequence that closes a reply.
+        """
+        tokenizer = copy.copy(codec.tokenizer)
+        if tokenizer.pad_token_id == tokenizer.eos_token_id:
+            others = (tokenizer.unk_token, tokenizer.bos_token)
+            tokenizer.pad_token = next((each for each in others if each not in (None, tokenizer.eos_token)), None)
+        self.model.config.pad_token_id = tokenizer.pad_token_id
         self.model.config.score_bias = float(self.bias)
-        self.model.config.pad_token_id = codec.tokenizer.pad_token_id
         self.model.save_pretrained(folder)
-        codec.tokenizer.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def start_head(sequence_classifier: Any, seed: int) -> None:

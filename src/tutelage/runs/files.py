@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from tutelage.data.errors import InputError
 
@@ -34,6 +37,22 @@ def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             file.write(text)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
+    """A folder that is filled aside and then renamed: a model is there whole, or not at all."""
+    aside = path.with_name(path.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        fill(aside)
+        shutil.rmtree(path, ignore_errors=True)
+        aside.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    except SafetensorError as error:  # the weights' own writer has its own error for a full disk
+        full = "No space left" in str(error)
+        raise cannot_write(path, OSError(errno.ENOSPC if full else errno.EIO, str(error))) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

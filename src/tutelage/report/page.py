@@ -1,0 +1,162 @@
+"""Run folder -> report.html. What is shown follows from what the folder holds, not from what kind of run it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tutelage.report import plots
+from tutelage.report.sanitise import sanitised
+from tutelage.runs.files import cannot_write, read_json, read_lines
+
+CURVES = (
+    ("Scores", ("gold_score", "score")),
+    ("KL to the reference, nats a sequence", ("kl_nats_per_sequence",)),
+    ("Loss", ("loss",)),
+    ("Accuracy on the minibatch", ("accuracy",)),
+    ("Actions an episode", ("actions",)),
+    ("Entropy, nats an action", ("entropy_nats",)),
+    ("Explained variance of the critic", ("explained_variance",)),
+    ("Clip fraction", ("clip_fraction",)),
+    ("KL coefficient, reward a nat", ("kl_coefficient",)),
+    ("Distinct pairs of words", ("distinct_2",)),
+)
+SHOWN_SAMPLES = 10
+
+
+def write(run_path: Path) -> Path:
+    """Writes RUN/report.html and returns its path."""
+    text = rendered(run_path)
+    target = run_path / "report.html"
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    return target
+
+
+def rendered(run_path: Path) -> str:
+    """The page as text."""
+    state = read_json(run_path / "state.json")
+    config = read_json(run_path / "config.json") if (run_path / "config.json").exists() else {}
+    summary = read_json(run_path / "summary.json") if (run_path / "summary.json").exists() else {}
+    stages = [stage(folder) for folder in (run_path, *stage_folders(run_path))]
+    environment = Environment(
+        loader=PackageLoader("tutelage.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html").render(
+        name=state["name"],
+        status=state["status"],
+        verdict=verdict(summary),
+        figure=plots.methods(summary["methods"]) if summary.get("methods") else None,
+        methods=summary.get("methods", []),
+        frontier=frontier(run_path, summary),
+        stages=[each for each in stages if each["curves"] or each["numbers"]],
+        pairs=pairs(samples(run_path)),
+        singles=[row for row in samples(run_path) if "before" not in row][:SHOWN_SAMPLES],
+        numbers=scalars(summary),
+        seconds=seconds(summary),
+        settings=flat(config.get("settings", {})),
+        surroundings=flat({name: value for name, value in config.items() if name != "settings"}),
+        plotly=plots.script(),
+        clean=sanitised,
+    )
+
+
+def stage_folders(run_path: Path) -> list[Path]:
+    """The stages of a pipeline, in the order in which they began."""
+    folders = [each.parent for each in run_path.glob("*/state.json")]
+    return sorted(folders, key=lambda folder: min(each.stat().st_mtime_ns for each in folder.iterdir()))
+
+
+def stage(folder: Path) -> dict[str, Any]:
+    """The curves and numbers of one run folder."""
+    events = read_lines(folder / "events.jsonl") if (folder / "events.jsonl").exists() else []
+    known = set().union(*(event.keys() for event in events)) if events else set()
+    drawn = []
+    for title, names in CURVES:
+        present = [name for name in names if name in known]
+        if present and len(events) > 1:
+            drawn.append((title, plots.curves(events, present, title)))
+    summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
+    return {"name": read_json(folder / "state.json")["name"], "curves": drawn, "numbers": scalars(summary)}
+
+
+def samples(run_path: Path) -> list[dict[str, Any]]:
+    return read_lines(run_path / "samples.jsonl") if (run_path / "samples.jsonl").exists() else []
+
+
+def pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Prompts with two replies side by side and whatever scores stand beside them."""
+    found = []
+    for row in [each for each in rows if "before" in each and "after" in each][:SHOWN_SAMPLES]:
+        scores = {
+            side: {name.removeprefix(f"{side}_"): value for name, value in row.items() if name.startswith(f"{side}_")}
+            for side in ("before", "after")
+        }
+        found.append({"prompt": row["prompt"], "before": row["before"], "after": row["after"], "scores": scores})
+    return found
+
+
+def frontier(run_path: Path, summary: Mapping[str, Any]) -> Any:
+    if not summary.get("frontier"):
+        return None
+    return plots.frontier(summary["frontier"], read_lines(run_path / "ppo" / "events.jsonl"))
+
+
+def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(figure, what it is, detail) of what one wants to know first, as far as the summary knows it."""
+    found: list[tuple[str, str, str]] = []
+    rate = summary.get("win_rate_ppo_over_sft", summary.get("win_rate"))
+    if rate is not None:
+        interval = f"95 % interval {summary['win_rate_low']:.0%} to {summary['win_rate_high']:.0%}, ties count half"
+        found.append((f"{rate:.0%}", "of replies better than before", interval))
+    for before, after, what in (
+        ("gold_score_sft", "gold_score_ppo", "gold score, before and after"),
+        ("gold_mean_initial", "gold_mean_ppo", "gold score, before and after"),
+        ("score_baseline", "score_model", "score, baseline and model"),
+    ):
+        if before in summary and after in summary:
+            found.append((f"{summary[before]:.2f} → {summary[after]:.2f}", what, ""))
+    if "policy_breaks_sft" in summary:
+        broken = f"{summary['policy_breaks_sft']:.0%} → {summary['policy_breaks_ppo']:.1%}"
+        found.append((broken, "of replies break the policy", ""))
+    if "kl_nats_per_sequence" in summary:
+        found.append((f"{summary['kl_nats_per_sequence']:.1f}", "nats of KL a sequence", "from where it started"))
+    accuracy = summary.get("reward_model_accuracy", summary.get("accuracy"))
+    if accuracy is not None:
+        rule = summary.get("length_rule_accuracy")
+        labels = f"from {summary['labels']} labels" if "labels" in summary else ""
+        detail = f"preferring the longer reply: {rule:.0%}" if rule is not None else labels
+        found.append((f"{accuracy:.0%}", "of held-out choices predicted", detail))
+    if "seconds_total" in summary:
+        found.append((f"{summary['seconds_total'] / 60:.1f} min", "in all", ""))
+    return found
+
+
+def scalars(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, shown(value)) for name, value in summary.items() if isinstance(value, (int, float, str))]
+
+
+def seconds(summary: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """(stage, seconds, share of the longest)."""
+    by_stage: Mapping[str, float] = summary.get("seconds_by_stage", {})
+    longest = max(by_stage.values(), default=1.0) or 1.0
+    return [(name, value, value / longest) for name, value in by_stage.items()]
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{before}{name}.")
+        else:
+            rows.append((f"{before}{name}", shown(value)))
+    return rows
+
+
+def shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -248,7 +248,7 @@ def test_a_lora_policy_is_its_own_reference(tiny_llama, tmp_path):
 
 
 def test_gradient_clipping_clips(tiny_policy):
-    config, critic, _ = ppo_parts(tiny_policy)
+    _, critic, _ = ppo_parts(tiny_policy)
     learner = LocalLearner({"all": (critic.parameters(), 1e-3)}, max_grad_norm=1e-3)
     batch = drawn(tiny_policy)
     stats = learner.update(batch, lambda part: {"loss": -critic(part).log_probs_BT[part.mask_BT].sum()})

@@ -1,4 +1,4 @@
-"""What the sentiment recipe claims, on the seeds it claims it for; needs the real weights and data beside the repository."""
+"""What the sentiment recipe claims, on its seeds; needs the real weights and data beside the repository."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tutelage.data.errors import InputError
 
-OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 TEXT = "text"  # the column of a plain text's rows
 
 
@@ -69,10 +69,16 @@ def _file_rows(path: Path) -> Iterator[Row]:
         raise InputError(f"{path} is empty. Expected at least one row.")
 
 
+def _opened(path: Path) -> Any:
+    """The file for reading bytes, decompressed."""
+    opener: Callable[..., Any] = OPENERS.get(path.suffix.lower(), open)
+    return opener(path, "rb")
+
+
 def _text(path: Path) -> str:
     """The whole file, decompressed and decoded."""
     try:
-        with OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+        with _opened(path) as file:
             return file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
@@ -137,7 +143,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     import pyarrow.parquet
 
     try:
-        with OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+        with _opened(path) as file:
             table = pyarrow.parquet.read_table(io.BytesIO(file.read()))
     except (pyarrow.ArrowInvalid, OSError, EOFError) as error:
         raise InputError(f"{path} is not Parquet: {str(error).splitlines()[0]}") from error

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from tutelage.data.errors import InputError
 from tutelage.data.files import TEXT, Row, read_rows
+from tutelage.data.records import Comparison, explained
 from tutelage.data.tokens import Codec
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -98,9 +101,11 @@ def prompts(source: str, codec: Codec) -> tuple[list[str], ReadReport]:
 
 
 def comparisons(source: str, codec: Codec) -> tuple[list[Question], ReadReport]:
-    """Questions from prompt/chosen/rejected, chosen/rejected, HH-RLHF text, or prompt/responses/choice."""
+    """Questions from prompt/chosen/rejected, chosen/rejected, HH-RLHF text, prompt/responses/choice, or our records."""
 
     def understand(row: Row, report: ReadReport) -> Question | None:
+        if {"context", "candidates", "verdict"} <= row.fields.keys():
+            return _record(codec, row, report)
         if {"prompt", "responses", "choice"} <= row.fields.keys():
             return _choice(row)
         if {"chosen", "rejected"} <= row.fields.keys():
@@ -175,6 +180,24 @@ def _choice(row: Row) -> Question:
         raise InputError(f"{row.place}: choice is {choice!r}, expected an index from 0 to {len(responses) - 1}.")
     target = float(choice) if len(responses) > 2 else 1.0 - choice
     return Question(_string(row.fields, "prompt", row), tuple(responses), target, choice)
+
+
+def _record(codec: Codec, row: Row, report: ReadReport) -> Question | None:
+    """A `Comparison` as this project writes them; without a winner only two that tie teach anything here."""
+    try:
+        record = Comparison.model_validate(row.fields)
+    except ValidationError as error:
+        raise InputError(f"{row.place}: {explained(error)} (a comparison record, docs/schema.md).") from error
+    messages: list[Mapping[str, str]] = [*record.context.messages]
+    prompt = _rendered(codec, messages, row) if messages else record.context.prompt
+    if prompt is None or not all(each.text for each in record.candidates):
+        return report.drop(row, "of something other than texts")
+    if record.best is not None:
+        return Question(
+            prompt, record.texts, float(record.best) if len(record.texts) > 2 else 1.0 - record.best, record.best
+        )
+    tied = len(record.texts) == 2 and [len(place) for place in record.verdict.ranking] == [2]
+    return Question(prompt, record.texts, 0.5, 0) if tied else report.drop(row, "without a winner")
 
 
 def _two_sided(codec: Codec, prompt: Any, completion: Any, row: Row) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedTokenizerBase
-from tutelage.data.errors import InputError
 
+from tutelage.data.errors import InputError
 from tutelage.trajectory import Batch, Finish, Key, Trajectory
 
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tutelage.data.errors import InputError
-
 from tutelage.trajectory import Finish, Key, Step, Turn
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammaln  # pyright: ignore[reportMissingTypeStubs]
 
 
 def kl_nats(n: int) -> float:

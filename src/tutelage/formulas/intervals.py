@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri  # pyright: ignore[reportMissingTypeStubs]
 
 
 def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """(low, high) of a share (Wilson 1927); inside [0, 1] and sensible at 0 and at 1."""
     if trials <= 0:
         raise ValueError("an interval needs at least one trial")
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(ndtri(0.5 + confidence / 2))
     share, shrink = successes / trials, 1 + z * z / trials
     centre = (share + z * z / (2 * trials)) / shrink
     half = z / shrink * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -25,7 +25,7 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
     if len(numbers) == 0:
         raise ValueError("an interval needs at least one value")
     deviation = numbers.std(ddof=1) if len(numbers) > 1 else 0.0
-    half = float(norm.ppf(0.5 + confidence / 2)) * deviation / np.sqrt(len(numbers))
+    half = float(ndtri(0.5 + confidence / 2)) * deviation / np.sqrt(len(numbers))
     return float(numbers.mean()), float(numbers.mean() - half), float(numbers.mean() + half)
 
 

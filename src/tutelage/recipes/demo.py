@@ -27,6 +27,7 @@ from tutelage.data.helpdesk import demonstrations as desk_demonstrations
 from tutelage.data.helpdesk import tokenizer as desk_tokenizer
 from tutelage.data.helpdesk import world
 from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
+from tutelage.data.records import Comparison, compared
 from tutelage.data.tokens import Codec, written
 from tutelage.evaluation.replies import Judged, win_rate
 from tutelage.execution.native import SamplingSettings
@@ -36,7 +37,7 @@ from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel, TextScore
-from tutelage.runs.files import read_lines, write_folder
+from tutelage.runs.files import append_lines, read_lines, write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
@@ -130,32 +131,28 @@ def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
     _, replies = speaker.replies(prompts, seed=config.seed + 1, samples=2)
     rng = np.random.default_rng([config.seed, 2])
     rows = [labelled(prompt, list(replies[2 * i : 2 * i + 2]), rng) for i, prompt in enumerate(prompts)]
-    stage.keep_samples(0, rows)
-    better = [int(np.argmax(helpdesk.gold([row["prompt"]] * 2, row["responses"]))) for row in rows]
-    right = labellers.agreement_fraction([row["choice"] for row in rows], better)
+    append_lines(stage.path / COMPARISONS, [row.row() for row in rows])
+    right = labellers.agreement_fraction([row.chosen() for row in rows], [gold_choice(row) for row in rows])
     return {"labels": len(rows), "labellers_agree_with_gold": right}
 
 
-def labelled(prompt: str, replies: Sequence[str], rng: np.random.Generator) -> dict[str, Any]:
-    shown = rng.permutation(len(replies))
+def labelled(prompt: str, replies: list[str], rng: np.random.Generator) -> Comparison:
+    """What one labeller of the panel says of two replies, shown in a random order."""
+    shown = rng.permutation(len(replies)).tolist()
     labeller = PANEL[int(rng.integers(len(PANEL)))]
-    seen = [replies[place] for place in shown]
-    return {
-        "prompt": prompt,
-        "responses": seen,
-        "choice": labeller.choose(prompt, seen, rng),
-        "labeller": labeller.name,
-    }
+    choice = shown[labeller.choose(prompt, [replies[place] for place in shown], rng)]
+    return compared(prompt, replies, choice, shown, rater=labeller.name, rater_kind="synthetic")
 
 
+COMPARISONS = "comparisons.jsonl"
 PANEL = labellers.panel(helpdesk.gold)
 
 
 def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
     speaker = loaded(config, run, "sft")
-    rows = read_lines(run.path / "labels" / "samples.jsonl")
+    rows = [Comparison.model_validate(row) for row in read_lines(run.path / "labels" / COMPARISONS)]
     held = max(1, round(config.reward_model.held_out_fraction * len(rows)))
-    learned, held_out = (choices_of(speaker.codec, part) for part in (rows[held:], rows[:held]))
+    learned, held_out = (choices_of(speaker.codec, part, Comparison.chosen) for part in (rows[held:], rows[:held]))
     classifier = load_sequence_classifier(str(run.path / "sft" / "model"))
     settings = replace(config.reward_model, seed=config.seed)
     model, found = stages.run_reward_model(settings, classifier, learned, held_out, pair_loss, stage)
@@ -163,18 +160,18 @@ def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, An
     model.normalise(ModelScore(model)(references).sum(dim=1), mean=0.0)
     write_folder(stage.path / "model", partial(model.save, codec=speaker.codec))
     low, high = intervals.wilson(found.right, found.questions)
-    gold_pairs = choices_of(speaker.codec, [{**row, "choice": gold_choice(row)} for row in rows[:held]])
+    gold_pairs = choices_of(speaker.codec, rows[:held], gold_choice)
     gold_agreement = float(agreement(scores_of(model, gold_pairs), gold_pairs).mean())
     return {"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "accuracy_on_gold": gold_agreement}
 
 
-def gold_choice(row: dict[str, Any]) -> int:
-    return int(np.argmax(helpdesk.gold([row["prompt"]] * 2, row["responses"])))
+def gold_choice(row: Comparison) -> int:
+    return int(np.argmax(helpdesk.gold([row.context.prompt or ""] * len(row.texts), list(row.texts))))
 
 
-def choices_of(codec: Codec, rows: Sequence[dict[str, Any]]) -> Choices:
-    candidates = [written(*codec.pair(row["prompt"], reply)) for row in rows for reply in row["responses"]]
-    targets = torch.tensor([1.0 - row["choice"] for row in rows])  # P(first preferred)
+def choices_of(codec: Codec, rows: Sequence[Comparison], best: Callable[[Comparison], int]) -> Choices:
+    candidates = [written(*codec.pair(row.context.prompt or "", reply)) for row in rows for reply in row.texts]
+    targets = torch.tensor([1.0 - best(row) for row in rows])  # P(first preferred)
     return Choices(Batch.of(candidates), targets, width=2)
 
 

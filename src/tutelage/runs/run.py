@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -128,9 +128,9 @@ def as_plain(config: object) -> Any:
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {field.name: as_plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
     if isinstance(config, Mapping):
-        return {str(name): as_plain(value) for name, value in config.items()}
+        return {str(name): as_plain(value) for name, value in cast("Mapping[object, object]", config).items()}
     if isinstance(config, (list, tuple)):
-        return [as_plain(value) for value in config]
+        return [as_plain(value) for value in cast("Sequence[object]", config)]
     return config if isinstance(config, (str, int, float, bool, type(None))) else str(config)
 
 

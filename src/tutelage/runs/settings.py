@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -32,7 +32,7 @@ def read_settings(source: str) -> Mapping[str, Any]:
         raise InputError(f"--config {source} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
         raise InputError(f"--config {source}: expected `setting: value` lines, got {type(content).__name__}.")
-    return content
+    return cast("Mapping[str, Any]", content)
 
 
 def overridden(default: Any, values: Mapping[str, Any], source: str) -> Any:
@@ -55,7 +55,7 @@ def overridden(default: Any, values: Mapping[str, Any], source: str) -> Any:
 def _fitting(current: Any, value: Any, where: str) -> Any:
     """The value as the type that the setting has now (YAML reads 1e-4 as text)."""
     if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
-        return overridden(current, value, where)
+        return overridden(current, cast("Mapping[str, Any]", value), where)
     if isinstance(current, bool) or not isinstance(current, (int, float)):
         if isinstance(current, bool) and not isinstance(value, bool):
             raise InputError(f"--config {where} is {value!r}, expected true or false.")

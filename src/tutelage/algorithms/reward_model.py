@@ -102,12 +102,12 @@ def preference_loss(model: Callable[[Batch], Tensor], loss: ChoiceLoss, part: Ch
 
 
 def agreement(scores_NK: Tensor, choices: Choices) -> Tensor:
-    """[N] 1 where the highest score was the answer, 0 where not, a half for tied scores of a pair or a tied answer."""
-    if choices.width > 2:
-        return (scores_NK.argmax(dim=1) == choices.targets_N).double()
-    said_N = (torch.sign(scores_NK[:, 0] - scores_NK[:, 1]).double() + 1) / 2
-    answer_N = choices.targets_N.double()
-    return torch.where(answer_N == 0.5, 0.5, 1 - (said_N - answer_N.round()).abs())
+    """[N] 1 where the highest score was the answer, 0 where not; tied scores share, and a tied answer is a half."""
+    pairs = choices.width == 2
+    best_N = (choices.targets_N < 0.5).long() if pairs else choices.targets_N.long()
+    leads_NK = (scores_NK == scores_NK.amax(dim=1, keepdim=True)).double()
+    right_N = leads_NK.gather(1, best_N[:, None])[:, 0] / leads_NK.sum(dim=1)
+    return torch.where(choices.targets_N == 0.5, 0.5, right_N) if pairs else right_N
 
 
 @torch.no_grad()

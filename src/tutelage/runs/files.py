@@ -19,7 +19,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Written aside, flushed to the disk, renamed: a reader sees the old file or the new one, never half of one."""
     aside = path.with_name(path.name + ".part")
     try:
-        with aside.open("w") as file:
+        with aside.open("w", encoding="utf-8") as file:
             json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
             file.write("\n")
             file.flush()
@@ -33,7 +33,7 @@ def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines added to the end in one write."""
     text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     try:
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -57,7 +57,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} has no {path.name}: it is no run folder, or its run did not get so far."
@@ -77,9 +77,18 @@ def cannot_write(path: Path, error: OSError) -> InputError:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file."""
+    """The rows of a JSON-lines file. A last line without its end is one that somebody is writing, or was: no row yet."""
     try:
-        with path.open() as file:
-            return [json.loads(line) for line in file]
+        *lines, _ = path.read_text(encoding="utf-8").split("\n")
+        return [_row(path, number, line) for number, line in enumerate(lines, start=1)]
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: it is no run folder, or its run did not get so far.") from error
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}, line {number} is not JSON ({error.msg}): the file was changed or damaged."
+        ) from error

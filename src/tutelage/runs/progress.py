@@ -46,7 +46,9 @@ class Progress:
             self._spoke = now
             rate = self.done / max(now - self._started, 1e-9)
             left = (self.count - self.done) / rate
-            self.console.print(f"{self.name}: {self.done}/{self.count}, {rate:.3g} steps/s, {left:.0f} s left  {text}")
+            self.console.print(
+                f"{self.name}: {self.done}/{self.count}, {rate:.3g} steps/s, {left:.0f} s left  {text}", soft_wrap=True
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

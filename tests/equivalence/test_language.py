@@ -21,6 +21,7 @@ from tutelage.policies.language import (
     ValueModel,
     with_lora,
 )
+from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore, RewardModel, start_head
 from tutelage.trajectory import Batch, Finish, Key
 
@@ -209,6 +210,19 @@ def test_kl_is_the_difference_of_sequence_log_probs(tiny_policy, tiny_llama):
             whole.append(log_probs[batch.mask_BT[row, : len(log_probs)]].sum())
         ours = (old.log_probs_BT - reference_BT)[row][batch.mask_BT[row]].sum()
         assert float(ours) == pytest.approx(float(whole[0] - whole[1]), abs=1e-4)
+
+
+def test_exact_kl_agrees_with_samples_and_is_zero_at_home(tiny_policy):
+    """design §4.5: the k1 estimate from the policy's own replies and the exact value over the vocabulary."""
+    torch.manual_seed(5)
+    other = LanguagePolicy(AutoModelForCausalLM.from_config(FAMILIES["llama"]).eval(), temperature=0.7)
+    batch = drawn(tiny_policy, samples=400)
+    found = stages.sequence_kl(tiny_policy, other, batch, tokens_at_once=500)
+    sampled, exact = found["kl_nats_per_sequence"], found["kl_nats_per_sequence_exact"]
+    assert exact > 0.5 and sampled == pytest.approx(exact, rel=0.1)
+    assert stages.sequence_kl(tiny_policy, tiny_policy, batch)["kl_nats_per_sequence_exact"] == pytest.approx(
+        0, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("tokens_at_once", [1, 40, 10_000])

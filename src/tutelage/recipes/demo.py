@@ -240,7 +240,7 @@ def evaluation_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]
         "win_rate_ppo_over_sft": rate,
         "win_rate_low": low,
         "win_rate_high": high,
-        "kl_nats_per_sequence": kl,
+        **kl,
         "kl_nats_best_of_4": best_of_n.kl_nats(4),
         "kl_nats_best_of_16": best_of_n.kl_nats(16),
     }

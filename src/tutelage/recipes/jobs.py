@@ -264,7 +264,7 @@ def evaluate_job(job: EvaluateJob, run: Run) -> dict[str, Any]:
         "win_rate": rate,
         "win_rate_low": low,
         "win_rate_high": high,
-        "kl_nats_per_sequence": kl,
+        **kl,
         "length_tokens_model": float(judged[0].tokens.mean()),
         "length_tokens_baseline": float(judged[1].tokens.mean()),
         "distinct_2_model": distinct_fraction(judged[0].responses),

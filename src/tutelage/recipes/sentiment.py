@@ -33,7 +33,7 @@ from tutelage.policies.language import Frozen, LanguagePolicy
 from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore
 from tutelage.rewards.sentiment import Sentiment, fitted
-from tutelage.runs.files import write_folder
+from tutelage.runs.files import read_lines, write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Finish, Key
 
@@ -109,7 +109,10 @@ def sentiment(config: SentimentConfig, run: Run) -> dict[str, Any]:
     after, after_texts = scene.sampled(held, 1, step=-2 % 2**32)
     kl = stages.sequence_kl(scene.speaker.policy, reference.policy, after)
     summary = summarise(scene, before_texts, after_texts, kl, frontier)
-    run.keep_samples(config.ppo.steps, stories(scene, after, before_texts, after_texts))
+    told = stories(scene, after, before_texts, after_texts)
+    run.keep_samples(config.ppo.steps, told)
+    print(beside(frontier, read_lines(run.path / "ppo" / "events.jsonl")))
+    print("\n".join(f"\n{row['prompt']} || {row['after']}  [{row['after_gold']:.2f}]" for row in told))
     return {**summary, "seconds_total": round(time.monotonic() - started, 1)}
 
 
@@ -194,8 +197,21 @@ def optimal_frontier(scene: Scene, prompts: Sequence[int]) -> list[dict[str, flo
     return points
 
 
+def beside(frontier: list[dict[str, float]], events: list[dict[str, Any]]) -> str:
+    """The frontier of π* and every fifth step of PPO, as a table: KL and gold of both."""
+    lines = [f"{'':16s}{'KL, nats':>10s}{'gold':>8s}{'samples':>9s}"]
+    for point in frontier:
+        name = f"π*, β {point['beta']:g}" if "beta" in point else "ρ"
+        sizes = f"{point['effective_sample_size']:9.0f}"
+        lines.append(f"{name:16s}{point['kl_nats']:10.2f}{point['gold_mean']:8.3f}{sizes}")
+    for event in events[::5]:
+        name = f"PPO, step {event['step']}"
+        lines.append(f"{name:16s}{event['kl_nats_per_sequence']:10.2f}{event['gold_score']:8.3f}")
+    return "\n".join(lines)
+
+
 def summarise(
-    scene: Scene, before: list[str], after: list[str], kl: float, frontier: list[dict[str, float]]
+    scene: Scene, before: list[str], after: list[str], kl: dict[str, float], frontier: list[dict[str, float]]
 ) -> dict[str, Any]:
     kls, golds = ([point[name] for point in frontier] for name in ("kl_nats", "gold_mean"))
     return {
@@ -204,9 +220,9 @@ def summarise(
         "labels": scene.config.labels,
         "gold_mean_initial": float(np.mean(scene.gold.positive(before))),
         "gold_mean_ppo": float(np.mean(scene.gold.positive(after))),
-        "gold_mean_optimal_at_same_kl": float(np.interp(kl, kls, golds)),
+        "gold_mean_optimal_at_same_kl": float(np.interp(kl["kl_nats_per_sequence"], kls, golds)),
         "kl_nats_largest_on_frontier": max(kls),
-        "kl_nats_per_sequence": kl,
+        **kl,
         "distinct_2_initial": distinct_fraction(before),
         "distinct_2_ppo": distinct_fraction(after),
         "frontier": frontier,

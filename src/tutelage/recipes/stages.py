@@ -29,12 +29,12 @@ from tutelage.data.tokens import Codec, written
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
-from tutelage.formulas import schedule
-from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel
+from tutelage.formulas import kl, schedule
+from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel, exact_kl
 from tutelage.rewards.language import RewardModel, start_head
 from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
-from tutelage.trajectory import Batch, Finish, Key, Score, Task
+from tutelage.trajectory import Batch, Finish, Key, Score, Task, in_parts
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,17 @@ def prompt_keys(prompts: int, config: PPOConfig, step: int) -> list[Key]:
 
 
 @torch.no_grad()
-def sequence_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Batch) -> float:
-    """Mean over the policy's own replies of Σ_t (log π − log π_ref), in nats."""
-    difference_BT = policy.log_probs(batch) - reference.log_probs(batch)
-    return float(difference_BT.masked_fill(~batch.mask_BT, 0.0).sum(dim=1).mean())
+def sequence_kl(
+    policy: LanguagePolicy, reference: LanguagePolicy, batch: Batch, tokens_at_once: int = 4096
+) -> dict[str, float]:
+    """Mean KL of a reply over the policy's own replies, in nats: as it was sampled, and exactly at the states visited.
+
+    kl_nats_per_sequence: Σ_t (log π − log π_ref); kl_nats_per_sequence_exact: Σ_t over the whole vocabulary
+    """
+
+    def both(part: Batch) -> tuple[Tensor, ...]:
+        return kl.k1(policy.log_probs(part), reference.log_probs(part)), exact_kl(policy, reference, part)
+
+    sampled_BT, exact_BT = in_parts(both, batch, tokens_at_once)
+    mean = {name: float(each.sum(dim=1).mean()) for name, each in (("", sampled_BT), ("_exact", exact_BT))}
+    return {f"kl_nats_per_sequence{name}": value for name, value in mean.items()}

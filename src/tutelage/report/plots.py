@@ -32,7 +32,7 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> Markup:
             text=[f"{mean:.2f}" for mean in means],
             textposition="top center",
             marker={"size": 13, "color": colours},
-            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 2, "width": 5},
+            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 2, "width": 5, "color": INK},
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
     )

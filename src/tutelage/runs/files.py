@@ -77,7 +77,7 @@ def cannot_write(path: Path, error: OSError) -> InputError:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file. A last line without its end is one that somebody is writing, or was: no row yet."""
+    """The rows of a JSON-lines file. A last line without its end is being written, or was: no row."""
     try:
         *lines, _ = path.read_text(encoding="utf-8").split("\n")
         return [_row(path, number, line) for number, line in enumerate(lines, start=1)]

@@ -100,3 +100,19 @@ def files(tmp_path):
     for name, content in rows.items():
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in content))
     return tmp_path
+
+
+@pytest.fixture
+def words_folder(tmp_path):
+    """A tiny random causal LM whose tokens are bytes, so that it reads any text."""
+    torch.manual_seed(0)
+    folder = tmp_path / "words-model"
+    pieces = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {piece: index for index, piece in enumerate(["<eos>", *pieces])}
+    built = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    built.decoder = decoders.ByteLevel()
+    config = llama_config(vocab_size=len(vocabulary), bos_token_id=None, eos_token_id=0, max_position_embeddings=256)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=built, eos_token="<eos>").save_pretrained(folder)
+    return folder

@@ -1,0 +1,142 @@
+"""What the documents say is there, is there: links, lines of code, verbs, metrics, columns, samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tutelage.algorithms.ppo import PPOConfig
+from tutelage.cli import ASIDES, VERBS, run_command
+from tutelage.data.files import READERS
+from tutelage.data.records import Candidate, Comparison, Context, Record, Verdict
+from tutelage.runs.files import read_lines
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+SOURCE = ROOT / "src" / "tutelage"
+NOT_METRICS = {"step", "seconds"}
+
+
+def text(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_every_line_of_the_correspondence_is_in_its_file():
+    rows = [line for line in text("correspondence.md").splitlines() if line.endswith(".py` |")]
+    assert len(rows) > 15
+    for row in rows:
+        *_, line, name, _ = (cell.strip() for cell in re.split(r"(?<!\\)\|", row))
+        source = (SOURCE / name.strip("`")).read_text(encoding="utf-8")
+        assert line.strip("`").replace("\\|", "|") in source, row
+
+
+def test_every_verb_is_in_the_readme_or_the_documents():
+    everything = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for name in (*VERBS, *ASIDES):
+        assert f"tutelage {name}" in everything, name
+
+
+def documented_metrics() -> set[str]:
+    return set(re.findall(r"^\| `(\w+)` \|", text("metrics.md"), flags=re.M))
+
+
+def test_every_metric_is_documented(model_folder, files):
+    out, model = files / "out", str(model_folder)
+    quick = ["--max-new-tokens", "4", "--steps", "1", "--trajectories", "4"]
+    for number, command in enumerate(
+        (
+            ["sft", "--data", str(files / "demonstrations.jsonl"), "--steps", "1"],
+            ["reward-model", "--data", str(files / "comparisons.jsonl"), "--epochs", "0.1"],
+            ["ppo", "--data", str(files / "prompts.jsonl"), "--reward", f"{__name__}:zeros", *quick],
+        )
+    ):
+        assert run_command([*command, "--model", model, "--out", str(out / str(number))]) == 0
+        for event in read_lines(out / str(number) / "events.jsonl"):
+            assert event.keys() <= documented_metrics(), event.keys() - documented_metrics()
+
+
+def zeros(prompts, responses):
+    return [0.0 for _ in responses]
+
+
+def test_metrics_say_unit_reduction_and_what_to_do():
+    rows = [line for line in text("metrics.md").splitlines() if line.startswith("| `")]
+    for row in rows:
+        assert len(re.split(r"(?<!\\)\|", row)) == 8, row
+
+
+@pytest.mark.parametrize("record", [Context, Candidate, Verdict, Comparison], ids=lambda record: record.__name__)
+def test_every_field_of_a_comparison_is_documented(record: type[Record]):
+    for name in record.model_fields:
+        assert re.search(rf"\b{name}\b", text("schema.md")), name
+
+
+def test_every_key_of_the_summaries_is_documented():
+    source = "".join((SOURCE / "recipes" / f"{name}.py").read_text() for name in ("demo", "sentiment", "jobs"))
+    keys = set()
+    for function in ("summarise", "sft_job", "reward_model_job", "best_of_n_job", "evaluate_job"):
+        for body in re.findall(rf"^def {function}\(.*?(?=^def |\Z)", source, flags=re.M | re.S):
+            keys |= set(re.findall(r'^\s+"(\w+)":', body, flags=re.M))
+    assert len(keys) > 40
+    undocumented = {key for key in keys if not re.search(rf"\b{key}\b", text("schema.md"))}
+    assert not undocumented - {"accuracy", "dropped_why"}
+
+
+def test_every_kind_of_file_is_documented():
+    for suffix in READERS:
+        assert f"`{suffix}`" in text("data.md") or suffix in text("data.md"), suffix
+
+
+def test_every_ppo_setting_has_its_row_for_those_from_trl():
+    here = text("from-trl.md")
+    own = {"parity_tolerance_nats"}  # has no counterpart
+    for each in dataclasses.fields(PPOConfig):
+        assert each.name in own or f"`{each.name}`" in here, each.name
+
+
+def samples() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)):
+            found.append((f"{page.stem}-{number}", code))
+    return found
+
+
+@pytest.mark.parametrize("code", [code for _, code in samples()], ids=[name for name, _ in samples()])
+def test_samples_run(code, words_folder, tmp_path, monkeypatch, capsys):
+    """With steps cut down to three; everything else as it is printed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "sft").mkdir(parents=True)
+    (tmp_path / "runs" / "sft" / "model").symlink_to(words_folder)
+    rows = [{"prompt": f"{word} ", "chosen": "sorry please", "rejected": "no"} for word in ["Where", "It", "Can", "my", "is"]]
+    (tmp_path / "comparisons.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 2))
+    exec(compile(code.replace("steps=100", "steps=3"), "sample", "exec"), {"__name__": "sample"})
+    assert any((tmp_path / "runs").glob("*/summary.json")) or "tutelage.recipes.stepwise" in code
+
+
+def test_the_first_screen_of_the_readme_says_what_one_needs():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    first = "\n".join(lines[:60])
+    for part in ("make demo", "make test", "docs/demo.png", "win_rate_ppo_over_sft"):
+        assert part in first, part
+    assert (ROOT / "docs" / "demo.png").stat().st_size > 10_000

@@ -128,7 +128,10 @@ def test_samples_run(code, words_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "sft").mkdir(parents=True)
     (tmp_path / "runs" / "sft" / "model").symlink_to(words_folder)
-    rows = [{"prompt": f"{word} ", "chosen": "sorry please", "rejected": "no"} for word in ["Where", "It", "Can", "my", "is"]]
+    rows = [
+        {"prompt": f"{word} ", "chosen": "sorry please", "rejected": "no"}
+        for word in ["Where", "It", "Can", "my", "is"]
+    ]
     (tmp_path / "comparisons.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 2))
     exec(compile(code.replace("steps=100", "steps=3"), "sample", "exec"), {"__name__": "sample"})
     assert any((tmp_path / "runs").glob("*/summary.json")) or "tutelage.recipes.stepwise" in code

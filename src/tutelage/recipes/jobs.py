@@ -174,6 +174,7 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
         "held_out": found.questions,
         "length_rule_accuracy": length_rule(held_out),
     }
+    print(f"{sum(cut)} rows truncated to {limit} tokens: oldest turns first, then the front; the reply's end stays")
     print(
         f"held-out accuracy {found.accuracy:.3f} [{low:.3f}, {high:.3f}] on {found.questions} comparisons; "
         f"preferring the longer reply: {summary['length_rule_accuracy']:.3f}"
@@ -182,11 +183,12 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
 
 
 def choices_of(codec: Codec, rows: Sequence[sources.Question], limit: int) -> tuple[Choices, int]:
-    """(choices, how many candidates were cut to fit)."""
+    """(choices, how many rows had a candidate that was cut to fit)."""
     fitted = [fit(codec, row.prompt, response, limit) for row in rows for response in row.responses]
     batch = Batch.of([written(prompt, response) for prompt, response, _ in fitted])
     choices = Choices(batch, torch.tensor([row.target for row in rows]), len(rows[0].responses))
-    return choices, sum(cut for *_, cut in fitted)
+    width = choices.width
+    return choices, sum(any(cut for *_, cut in fitted[i : i + width]) for i in range(0, len(fitted), width))
 
 
 def length_rule(rows: Sequence[sources.Question]) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
@@ -15,7 +18,9 @@ from tutelage import __version__
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import hush
 from tutelage.report.page import write as write_report
-from tutelage.runs.run import Run
+from tutelage.runs.checkpoints import Checkpoints
+from tutelage.runs.files import read_json, write_json
+from tutelage.runs.run import CHECKPOINT_SECONDS, Reached, Run
 from tutelage.runs.settings import config_file, overridden, read_settings
 from tutelage.runs.trackers import tracker
 
@@ -29,11 +34,13 @@ class Place:
     config: str | None = None
     """YAML file of settings, by the names of the flags; flags on the command line win."""
     resume: bool = False
-    """Continue after the last finished stage of the run in --out."""
+    """Continue the run in --out from its last checkpoint, to the bit as if it had never stopped."""
     overwrite: bool = False
     """Replace the run in --out."""
     track: tuple[str, ...] = ()
     """Also send events to: tensorboard, wandb, trackio."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """At least so long between checkpoints; longer where writing one takes more than 3 % of that. 0: at every step."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,10 @@ class Verb:
 
 @dataclass(frozen=True)
 class Aside:
-    """A verb that leaves no run. module: its `main(arguments)` returns the exit code."""
+    """A verb that leaves no run of its own. module: its `main(arguments)` returns the exit code; "" for one below."""
 
     says: str
-    module: str
+    module: str = ""
 
 
 def _demo() -> tuple[type, Callable[..., Any]]:
@@ -92,6 +99,8 @@ VERBS = {
     "recipe sentiment": Verb("Ziegler 2019 in small: positive stories", _sentiment, "runs/sentiment"),
 }
 ASIDES = {
+    "resume": Aside("continue a run that was interrupted or killed: tutelage resume RUN"),
+    "verify-resume": Aside("replay a run from its checkpoints and compare to the bit: tutelage verify-resume RUN"),
     "chat": Aside("talk to a model: tutelage chat MODEL", "tutelage.recipes.chat"),
     "correspondence": Aside(
         "one reply as states, actions, rewards, returns, advantages: tutelage correspondence MODEL PROMPT",
@@ -125,6 +134,10 @@ def dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"tutelage {__version__}")
         return 0
+    if arguments[0] in ON_RUNS:
+        if len(arguments) != 2 or arguments[1].startswith("-"):
+            raise InputError(f"tutelage {arguments[0]} takes one run folder: tutelage {arguments[0]} runs/demo")
+        return ON_RUNS[arguments[0]](Path(arguments[1]))
     if arguments[0] in ASIDES:
         return importlib.import_module(ASIDES[arguments[0]].module).main(arguments[1:])
     name = " ".join(arguments[:2]) if arguments[0] == "recipe" else arguments[0]
@@ -142,16 +155,26 @@ def overview() -> str:
 
 def perform(name: str, arguments: list[str]) -> int:
     """Parse, run, report. A run that is interrupted leaves a folder that says where."""
-    job_class, act = VERBS[name].load()
+    job_class, _ = VERBS[name].load()
     command = parsed(name, job_class, arguments)
-    place: Place = command.place
-    run = Run.create(place.out, command.job, resume=place.resume, overwrite=place.overwrite)
+    return carry_out(name, command.job, command.place)
+
+
+def carry_out(name: str, job: Any, place: Place) -> int:
+    run = Run.create(
+        place.out,
+        job,
+        resume=place.resume,
+        overwrite=place.overwrite,
+        verb=name,
+        checkpoint_seconds=place.checkpoint_seconds,
+    )
     if run.finished:
-        print(f"{run.path} is finished: nothing to resume. Its report: {run.path / 'report.html'}")
+        print(f"{run.path} is finished: nothing to resume. Its report: {write_report(run.path)}")
         return 0
     run.trackers = tuple(tracker(each, run.path) for each in place.track)
     try:
-        run.mark_finished(act(command.job, run))
+        run.mark_finished(VERBS[name].load()[1](job, run))
     except KeyboardInterrupt:
         run.interrupted()
         print(f"tutelage: interrupted at {run.where}. {run.path} is usable; {HOW_TO_RESUME}", file=sys.stderr)
@@ -166,7 +189,7 @@ def perform(name: str, arguments: list[str]) -> int:
     return 0
 
 
-HOW_TO_RESUME = "the same command with --resume continues after the last finished stage."
+HOW_TO_RESUME = "`tutelage resume` continues it from its last checkpoint."
 
 
 def say(run: Run) -> None:
@@ -176,6 +199,58 @@ def say(run: Run) -> None:
             print(f"  {key:34s} {value:.4g}" if isinstance(value, float) else f"  {key:34s} {value}")
     print(f"report: {write_report(run.path)}")
 
+
+def stored(path: Path) -> tuple[str, Any]:
+    """(verb, job) of a run, from its config.json."""
+    config = read_json(path / "config.json")
+    if config.get("verb") not in VERBS:
+        raise InputError(f"{path} was not begun by a verb of tutelage, so it cannot be resumed from here.")
+    job_class, _ = VERBS[config["verb"]].load()
+    return config["verb"], overridden(unset(job_class), config["settings"], str(path / "config.json"))
+
+
+def resume(path: Path) -> int:
+    """Continues a run where its last checkpoint left it."""
+    name, job = stored(path)
+    return carry_out(name, job, Place(out=str(path), resume=True))
+
+
+def verify_resume(path: Path) -> int:
+    """Replays every stage from its last checkpoint but one, on a copy, and compares the states that it arrives at."""
+    name, job = stored(path)
+    stages = [each for each in (path, *sorted(path.iterdir())) if Checkpoints(each / "checkpoints").steps()]
+    if not stages:
+        raise InputError(f"{path} has no checkpoint yet, so there is nothing to replay.")
+    same = [replayed(name, job, path, stage) for stage in stages]
+    return 0 if all(same) else 1
+
+
+def replayed(name: str, job: Any, path: Path, stage: Path) -> bool:
+    """Whether this stage, resumed one checkpoint earlier, arrives at the same bits."""
+    *_, last = Checkpoints(stage / "checkpoints").steps()
+    expected = Checkpoints(stage / "checkpoints").load(last).content
+    inside = stage.relative_to(path)
+    with tempfile.TemporaryDirectory(prefix="tutelage-replay-") as folder:
+        copy = Path(folder) / "run"
+        shutil.copytree(path, copy)
+        shutil.rmtree(Checkpoints(copy / inside / "checkpoints").path(last))
+        for each in {copy, copy / inside}:
+            (each / "state.json").unlink()
+            write_json(each / "state.json", {"status": "interrupted", "name": each.name, "tutelage": "run"})
+        before = Checkpoints(copy / inside / "checkpoints").steps()
+        run = Run.create(copy, job, resume=True, verb=name)
+        run.until = (inside.name or copy.name, last)
+        try:
+            VERBS[name].load()[1](job, run)
+            found = ""
+        except Reached as reached:
+            found = reached.content
+    says = "the same to the bit" if found == expected else f"DIFFERENT: {found[:12]} is not {expected[:12]}"
+    print(f"{stage}: step {before[-1] if before else 0} to {last}: {says}")
+    return found == expected
+
+
+ON_RUNS: dict[str, Callable[[Path], int]] = {"resume": resume, "verify-resume": verify_resume}
 
 J = TypeVar("J")
 

@@ -14,7 +14,7 @@ Legend: B trajectories in a batch, T the longest episode in it, N selected actio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -148,6 +148,19 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved, extras={name: value.to(device) for name, value in self.extras.items()})
+
+    def row(self, index: int) -> Trajectory:
+        """One trajectory as it was before it was batched."""
+        steps = int(self.lengths_B[index])
+        return Trajectory(
+            observations=self.observations[index, : steps + 1],
+            actions=self.actions[index, :steps],
+            mask_T=self.mask_BT[index, :steps],
+            behaviour_log_probs_T=self.behaviour_log_probs_BT[index, :steps],
+            rewards_T=self.rewards_BT[index, :steps],
+            finish=Finish.TERMINATED if self.terminated_B[index] else Finish.TRUNCATED,
+            key=self.keys[index],
+        )
 
     def with_extras(self, **extras: Tensor) -> Batch:
         for name, tensor in extras.items():
@@ -298,3 +311,7 @@ class Learner(Protocol):
     """One optimiser step; loss and gradient do not depend on how the rows were cut into micro-batches."""
 
     def update(self, rows: Rows, loss: Callable[[Any], Sums]) -> dict[str, float]: ...
+
+    def state(self) -> Mapping[str, Any]: ...
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...

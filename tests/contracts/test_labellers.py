@@ -8,6 +8,7 @@ import pytest
 from tutelage.data.helpdesk import demonstrations as desk
 from tutelage.data.helpdesk import world
 from tutelage.feedback.labellers import SyntheticLabeller, agreement_fraction, length, panel, warmth, with_taste
+from tutelage.recipes import demo
 from tutelage.rewards import helpdesk
 
 
@@ -82,3 +83,12 @@ def test_those_with_a_taste_follow_it_where_the_score_is_silent():
     assert share_of_first(likes_length, ["word " * 20, "word"]) > 0.7
     assert share_of_first(likes_warmth, ["Dear Ana, sorry, thank you.", "Ana, well, goodbye."]) > 0.7
     assert share_of_first(first_come, ["a", "b"]) > 0.57
+
+
+def test_a_choice_is_kept_by_candidate_not_by_place_on_the_screen(monkeypatch):
+    sure = SyntheticLabeller("sure", lambda prompts, responses: [len(each) for each in responses], sharpness=1e6)
+    monkeypatch.setattr(demo, "PANEL", (sure,))
+    rng = np.random.default_rng(0)
+    rows = [demo.labelled("p", ["a", "aaa"], rng) for _ in range(20)]
+    assert all(row.chosen() == 1 for row in rows)
+    assert {row.verdict.shown[0] == row.candidates[0].id for row in rows} == {True, False}

@@ -49,7 +49,8 @@ def test_settings_and_surroundings_are_written_before_the_first_step(tmp_path):
 
 def test_a_record_goes_to_the_events_and_to_every_tracker(tmp_path):
     heard = Heard()
-    run = Run.create(tmp_path / "r", {}, trackers=[heard])
+    run = Run.create(tmp_path / "r", {})
+    run.trackers = (heard,)
     for step in run.steps(2):
         run.note(gold=0.5)
         run.record(step, {"loss": 1.0 / (step + 1)})
@@ -137,7 +138,7 @@ def test_settings_of_a_file_take_the_type_they_had():
 
 def test_progress_speaks_rate_time_left_and_the_numbers(capsys):
     console = Console(force_terminal=False, stderr=True)
-    with Progress("ppo", 2, console) as progress:
+    with Progress("ppo", 2, console=console) as progress:
         progress.advance({"score": 0.25})
         progress.advance({"score": 0.5})
     said = capsys.readouterr().err

@@ -78,7 +78,9 @@ def test_the_controller_lives_between_steps(tiny_llama):
     config = PPOConfig(kl_coefficient=0.1, kl_target_nats=1.0, kl_horizon=10.0)
     trainer = StepwisePPO(config, tiny_llama, letters_tokenizer())
     trainer.step(["ab "] * 2, ["a", "b"], [1.0, 0.0])
-    assert trainer.coefficient == pytest.approx(0.1 * (1 - 0.2 * 2 / 10))  # KL 0 is below its target: clipped at −0.2
+    assert trainer.controller.coefficient == pytest.approx(
+        0.1 * (1 - 0.2 * 2 / 10)
+    )  # KL 0 is below its target: clipped at −0.2
 
 
 def test_every_prompt_is_seen_once_an_epoch_and_runs_of_a_seed_agree():

@@ -261,6 +261,17 @@ def test_a_lora_policy_is_its_own_reference(tiny_llama, tmp_path):
     assert all("lora" in name for name, p in policy.named_parameters() if p.requires_grad)
 
 
+def test_the_reference_stays_where_the_policy_began(tiny_policy):
+    critic = SharedCritic(tiny_policy)
+    reference, batch = Frozen(tiny_policy), drawn(tiny_policy)
+    before = reference(batch)
+    learner = LocalLearner({"all": (critic.parameters(), 0.05)}, max_grad_norm=1.0)
+    learner.update(batch, lambda part: {"loss": -critic(part).log_probs_BT[part.mask_BT].sum()})
+    assert torch.equal(reference(batch), before)
+    with torch.no_grad():
+        assert not torch.allclose(tiny_policy.log_probs(batch), before, atol=1e-2)
+
+
 def test_gradient_clipping_clips(tiny_policy):
     _, critic, _ = ppo_parts(tiny_policy)
     learner = LocalLearner({"all": (critic.parameters(), 1e-3)}, max_grad_norm=1e-3)

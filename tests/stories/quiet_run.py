@@ -11,7 +11,7 @@ class QuietRun:
     def __init__(self) -> None:
         self.events: list[dict[str, float]] = []
 
-    def steps(self, steps: int, shows: tuple[str, ...] = ()) -> Iterator[int]:
+    def steps(self, steps: int, shows: tuple[str, ...] = (), **kept: object) -> Iterator[int]:
         yield from range(steps)
 
     def record(self, step: int, metrics: dict[str, float]) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tutelage.algorithms.kl_controller import KLController
 from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
 from tutelage.runs.run import Run
@@ -70,16 +71,15 @@ def ppo(
     run: Run,
 ) -> None:
     """Trains `actor_critic` in place; `sampler` draws from the same policy, `reference` is frozen."""
-    coefficient = config.kl_coefficient
-    for step in run.steps(config.steps, shows=("score", "kl_nats_per_sequence")):
+    controller = KLController(config.kl_coefficient, config.kl_target_nats, config.kl_horizon)
+    kept = {"learner": learner, "kl_controller": controller}
+    for step in run.steps(config.steps, shows=("score", "kl_nats_per_sequence"), state=kept, best="score"):
         batch = sampler.sample(task.environment, task.keys(step))  # tau ~ pi
         score_BT = task.score(batch)
-        stats = improve(config, batch, score_BT, coefficient, actor_critic, reference, learner)
+        stats = improve(config, batch, score_BT, controller.coefficient, actor_critic, reference, learner)
         sampler.publish()
         run.record(step, stats)
-        if config.kl_target_nats is not None:
-            observed = stats["kl_nats_per_sequence"]
-            coefficient = kl.adapted(coefficient, observed, config.kl_target_nats, len(batch), config.kl_horizon)
+        controller.saw(stats["kl_nats_per_sequence"], len(batch))
 
 
 def improve(

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tutelage.data.order import shuffled_minibatches
+from tutelage.data.order import minibatch
 from tutelage.formulas import preference
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Learner, Sums
@@ -90,9 +90,9 @@ def reward_model(
     run: Run,
 ) -> None:
     """Trains `model` (episodes -> [B] scores) in place on all questions, one minibatch of whole questions a step."""
-    minibatches = shuffled_minibatches(len(choices), config.batch_size, config.seed)
-    for step in run.steps(config.total_steps(len(choices)), shows=("loss", "accuracy")):
-        part = choices.select(next(minibatches))
+    questions = partial(minibatch, len(choices), config.batch_size, config.seed)
+    for step in run.steps(config.total_steps(len(choices)), shows=("loss", "accuracy"), state={"learner": learner}):
+        part = choices.select(questions(step))
         run.record(step, learner.update(part, partial(preference_loss, model, loss)))
 
 

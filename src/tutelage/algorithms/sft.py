@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from tutelage.data.order import shuffled_minibatches
+from tutelage.data.order import minibatch
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Learner, LogProbs, Sums
 
@@ -37,9 +37,9 @@ def sft(config: SFTConfig, demonstrations: Batch, policy: LogProbs, learner: Lea
     """Trains `policy` in place; records the mean negative log-likelihood in nats per token."""
     loss = partial(negative_log_likelihood, policy)
     steps = config.total_steps(len(demonstrations))
-    minibatches = shuffled_minibatches(len(demonstrations), config.batch_size, config.seed)
-    for step in run.steps(steps, shows=("loss", "perplexity")):
-        stats = learner.update(demonstrations.select(next(minibatches)), loss)
+    rows = partial(minibatch, len(demonstrations), config.batch_size, config.seed)
+    for step in run.steps(steps, shows=("loss", "perplexity"), state={"learner": learner}):
+        stats = learner.update(demonstrations.select(rows(step)), loss)
         run.record(step, {**stats, "perplexity": float(torch.tensor(stats["loss"]).exp())})
 
 

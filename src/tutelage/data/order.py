@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def shuffled_minibatches(rows: int, size: int, seed: int) -> Iterator[Tensor]:
-    """[size] row indices without end: every row once an epoch; an epoch's short rest opens the next minibatch."""
+def minibatch(rows: int, size: int, seed: int, step: int) -> Tensor:
+    """[size] row indices of optimiser step `step`: every row once an epoch; an epoch's short rest opens the next one.
+
+    A function of its arguments alone, so a resumed run sees what an undisturbed one would have seen.
+    """
+    first = step * size
+    places = np.arange(first, first + size)
+    return torch.from_numpy(np.array([_epoch(rows, seed, int(place // rows))[place % rows] for place in places]))
+
+
+@lru_cache(maxsize=8)
+def _epoch(rows: int, seed: int, epoch: int) -> np.ndarray:
+    """The epoch's shuffle: the one that a generator of this seed draws after those of the epochs before."""
     rng = np.random.default_rng([seed, 0x0DE5])
-    waiting = np.empty(0, dtype=np.int64)
-    while True:
-        while len(waiting) < size:
-            waiting = np.concatenate([waiting, rng.permutation(rows)])
-        yield torch.from_numpy(waiting[:size].copy())
-        waiting = waiting[size:]
+    for _ in range(epoch):
+        rng.permutation(rows)
+    return rng.permutation(rows)
 
 
 def split_minibatches(rows: int, parts: int, seed: tuple[int, ...]) -> list[Tensor]:

@@ -74,6 +74,22 @@ class LocalLearner:
         self.updates += 1
         return {**means, **norms, "learning_rate_multiplier": multiplier}
 
+    def state(self) -> dict[str, Any]:
+        """Weights, moments and the number of updates; the schedule is a function of that number."""
+        return {
+            "parameters": {name: [each.detach() for each in group] for name, group in self.parameters.items()},
+            "optimiser": self.optimiser.state_dict(),
+            "updates": self.updates,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            for name, group in self.parameters.items():
+                for mine, theirs in zip(group, state["parameters"][name], strict=True):
+                    mine.copy_(theirs)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.updates = state["updates"]
+
     def _clip(self, name: str) -> float:
         return float(nn.utils.clip_grad_norm_(self.parameters[name], self.max_grad_norm))
 

@@ -98,6 +98,12 @@ class NativeSampler:
     def publish(self) -> None:
         """Nothing to send: the weights are shared."""
 
+    def groups(self, environment: Environment, keys: Sequence[Key]) -> list[list[Key]]:
+        """The keys in the groups that `sample` runs together: like lengths of what is seen first."""
+        ordered = sorted(keys, key=lambda key: len(environment.episode(key).first))
+        size = self.settings.episodes_at_once
+        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
     @torch.no_grad()
     def sample(self, environment: Environment, keys: Sequence[Key]) -> Batch:
         """One episode for every key, in their order; episodes of like prompts run together."""

@@ -8,7 +8,6 @@ reads only such folders, so that an interrupted demo continues after its last fi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -79,12 +78,7 @@ class DemoConfig:
 
 def demo(config: DemoConfig, run: Run) -> dict[str, Any]:
     """Runs every stage that is not finished yet; returns the summary."""
-    for name, stage in STAGES.items():
-        stage_run = run.stage(name)
-        if not stage_run.finished:
-            began = time.monotonic()
-            results = stage(config, run, stage_run)
-            stage_run.mark_finished({**results, "seconds": time.monotonic() - began})
+    stages.run_stages({name: partial(stage, config, run) for name, stage in STAGES.items()}, run)
     run.keep_samples(0, read_lines(run.path / "evaluation" / "samples.jsonl"))
     return summarise(config, run)
 
@@ -128,7 +122,7 @@ def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
     """Two replies of the SFT policy to each prompt, one choice by one of the labellers, the display order random."""
     speaker = loaded(config, run, "sft")
     prompts = world.prompts("labels", config.labels, config.seed)
-    _, replies = speaker.replies(prompts, seed=config.seed + 1, samples=2)
+    _, replies = speaker.replies(prompts, config.seed + 1, 2, stage.piece)
     rng = np.random.default_rng([config.seed, 2])
     rows = [labelled(prompt, list(replies[2 * i : 2 * i + 2]), rng) for i, prompt in enumerate(prompts)]
     append_lines(stage.path / COMPARISONS, [row.row() for row in rows])
@@ -191,17 +185,16 @@ def optimised(config: DemoConfig, run: Run, stage: Run, score: Score, classifier
     speaker = loaded(config, run, "sft")
     prompts = world.prompts("labels", config.ppo_prompts, config.seed + 1)
     critic = stages.critic_of(speaker.policy, classifier)
-    watched: list[float] = []
 
     def look(step: int, batch: Batch, score_BT: Tensor) -> None:
         """Gold is looked at, and recorded beside the rest; nothing learns from it."""
         asked, replied = speaker.codec.prompts_and_responses(batch)
-        watched.append(float(np.mean(helpdesk.gold(asked, replied))))
-        stage.note(gold_score=watched[-1])
+        stage.note(gold_score=float(np.mean(helpdesk.gold(asked, replied))))
         stage.keep_samples(step, [{"prompt": asked[i], "response": replied[i]} for i in range(2)])
 
     environment = speaker.environment(prompts)
     stages.run_ppo(replace(config.ppo, seed=config.seed), speaker, critic, score, environment, stage, look)
+    watched = [event["gold_score"] for event in read_lines(stage.path / "events.jsonl")]
     quarter = max(1, len(watched) // 4)
     return {"gold_score_first_step": watched[0], "gold_score_last_quarter_lowest": min(watched[-quarter:])}
 
@@ -224,12 +217,12 @@ def evaluation_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]
     model = RewardModel(load_sequence_classifier(str(run.path / "reward-model" / "model")))
     judged = partial(judge, codec, ModelScore(model), prompts)
     sft = loaded(config, run, "sft")
-    many, _ = sft.replies(prompts, seed=config.seed + 10, samples=config.best_of)
+    many, _ = sft.replies(prompts, config.seed + 10, config.best_of, stage.piece, "SFT")
     scores_PN = ModelScore(model)(many).sum(dim=1).view(len(prompts), -1)
     found = [judged("SFT", chosen(many, scores_PN, 1)), judged("best of 4", chosen(many, scores_PN, 4))]
     found.append(judged(f"best of {config.best_of}", chosen(many, scores_PN, config.best_of)))
     for name, folder in (("PPO", "ppo"), ("PPO on gold", "ppo-on-gold"), ("SFT, best quarter", "sft-best-quarter")):
-        batch, _ = loaded(config, run, folder).replies(prompts, seed=config.seed + 20)
+        batch, _ = loaded(config, run, folder).replies(prompts, config.seed + 20, 1, stage.piece, folder)
         found.append(judged(name, batch))
         if name == "PPO":
             kl = stages.sequence_kl(loaded(config, run, "ppo").policy, sft.policy, batch)

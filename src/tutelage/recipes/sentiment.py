@@ -9,7 +9,6 @@ its own. Gold is P(positive), not its logarithm.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,11 +26,12 @@ from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, l
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
 from tutelage.evaluation.replies import distinct_fraction
+from tutelage.execution import kept
 from tutelage.execution.native import SamplingSettings
 from tutelage.formulas import intervals, optimal
-from tutelage.policies.language import Frozen, LanguagePolicy
+from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
-from tutelage.rewards.language import ModelScore
+from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.rewards.sentiment import Sentiment, fitted
 from tutelage.runs.files import read_lines, write_folder
 from tutelage.runs.run import Run
@@ -87,33 +87,29 @@ class Scene:
     gold: Sentiment
     openings: list[list[int]]
 
-    def sampled(self, prompts: Sequence[int], samples: int, step: int) -> tuple[Batch, list[str]]:
+    def sampled(self, prompts: Sequence[int], samples: int, step: int, stage: Run, name: str) -> tuple[Batch, Texts]:
         """Continuations of these openings, those of an opening side by side: the batch and the texts."""
         keys = [Key(step, prompt, sample) for prompt in prompts for sample in range(samples)]
-        environment = Language(self.openings, Finish.TERMINATED)
-        batch = self.speaker.sampler(self.config.seed).sample(environment, keys)
+        environment, sampler = Language(self.openings, Finish.TERMINATED), self.speaker.sampler(self.config.seed)
+        batch = kept.sample(sampler, environment, keys, stage.piece, name)
         return batch, self.speaker.codec.prompts_and_responses(batch)[1]
 
 
+Texts = list[str]
+BEFORE, AFTER, FRONTIER = (2**32 - number for number in (1, 2, 3))  # steps of their own: no stream is used twice
+
+
 def sentiment(config: SentimentConfig, run: Run) -> dict[str, Any]:
-    """Runs the whole recipe and returns its summary."""
-    started = time.monotonic()
+    """Runs every stage that is not finished yet; returns the summary."""
     scene = prepared(config)
     print(f"classifier: {scene.gold.accuracy:.3f} of the held-out sentences right; {len(scene.openings)} openings")
-    reference = Frozen(scene.speaker.policy)
-    held, asked = scene_prompts(scene)
-    _, before_texts = scene.sampled(held, 1, step=-1 % 2**32)
-    frontier = optimal_frontier(scene, held[: config.frontier_prompts])
-    score, classifier = learned_reward(scene, asked[: config.labels], run.stage("reward-model"))
-    optimise(scene, score, classifier, asked, run.stage("ppo"))
-    after, after_texts = scene.sampled(held, 1, step=-2 % 2**32)
-    kl = stages.sequence_kl(scene.speaker.policy, reference.policy, after)
-    summary = summarise(scene, before_texts, after_texts, kl, frontier)
-    told = stories(scene, after, before_texts, after_texts)
+    stages.run_stages({name: partial(stage, scene, run) for name, stage in STAGES.items()}, run)
+    told = read_lines(run.path / "evaluation" / "samples.jsonl")
     run.keep_samples(config.ppo.steps, told)
-    print(beside(frontier, read_lines(run.path / "ppo" / "events.jsonl")))
+    found = summarise(scene, run)
+    print(beside(found["frontier"], read_lines(run.path / "ppo" / "events.jsonl")))
     print("\n".join(f"\n{row['prompt']} || {row['after']}  [{row['after_gold']:.2f}]" for row in told))
-    return {**summary, "seconds_total": round(time.monotonic() - started, 1)}
+    return found
 
 
 def prepared(config: SentimentConfig) -> Scene:
@@ -149,11 +145,21 @@ def scene_prompts(scene: Scene) -> tuple[list[int], list[int]]:
     return held, (rest * max(1, rounds))[: max(scene.config.labels, len(rest))]
 
 
-def learned_reward(scene: Scene, asked: Sequence[int], run: Run) -> tuple[ModelScore, Any]:
+def reference_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
+    """What ρ writes on the held-out openings, and the frontier of π* from many samples of some of them."""
+    held, _ = scene_prompts(scene)
+    _, texts = scene.sampled(held, 1, BEFORE, stage, "held-out")
+    stage.keep_samples(0, [{"response": text} for text in texts])
+    return {"frontier": optimal_frontier(scene, held[: scene.config.frontier_prompts], stage)}
+
+
+def reward_model_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
     """Best-of-K choices by gold, a reward model from them, normalised to mean 0 and deviation 1 on samples of ρ."""
     config, width = scene.config, scene.config.candidates
+    asked = scene_prompts(scene)[1][: config.labels]
     keys = [Key(place, prompt, sample) for place, prompt in enumerate(asked) for sample in range(width)]
-    batch = scene.speaker.sampler(config.seed + 1).sample(Language(scene.openings, Finish.TERMINATED), keys)
+    sampler, environment = scene.speaker.sampler(config.seed + 1), Language(scene.openings, Finish.TERMINATED)
+    batch = kept.sample(sampler, environment, keys, stage.piece, "candidates")
     texts = scene.speaker.codec.prompts_and_responses(batch)[1]
     best = torch.tensor(scene.gold.positive(texts)).view(-1, width).argmax(dim=1)
     choices = Choices(batch, best, width)
@@ -161,39 +167,65 @@ def learned_reward(scene: Scene, asked: Sequence[int], run: Run) -> tuple[ModelS
     learned, held_out = choices.select(range(held, len(choices))), choices.select(range(held))
     classifier = load_sequence_classifier(config.model, config.device)
     settings = replace(config.reward_model, seed=config.seed)
-    model, found = stages.run_reward_model(settings, classifier, learned, held_out, choice_loss, run)
+    model, found = stages.run_reward_model(settings, classifier, learned, held_out, choice_loss, stage)
     model.normalise(ModelScore(model)(held_out.candidates).sum(dim=1), mean=0.0, deviation=1.0)
-    write_folder(run.path / "model", partial(model.save, codec=scene.speaker.codec))
+    write_folder(stage.path / "model", partial(model.save, codec=scene.speaker.codec))
     low, high = intervals.wilson(found.right, found.questions)
-    run.mark_finished({"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "chance": 1 / width})
-    return ModelScore(model), classifier
+    return {"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "chance": 1 / width}
 
 
-def optimise(scene: Scene, score: ModelScore, classifier: Any, asked: Sequence[int], run: Run) -> None:
-    critic = stages.critic_of(scene.speaker.policy, classifier)
+def ppo_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
+    classifier = load_sequence_classifier(str(run.path / "reward-model" / "model"), scene.config.device)
+    score, critic = ModelScore(RewardModel(classifier)), stages.critic_of(scene.speaker.policy, classifier)
+    asked = scene_prompts(scene)[1]
     environment = Language([scene.openings[prompt] for prompt in asked], Finish.TERMINATED)
 
     def look(step: int, batch: Batch, score_BT: Tensor) -> None:
         texts = scene.speaker.codec.prompts_and_responses(batch)[1]
-        run.note(gold_score=float(np.mean(scene.gold.positive(texts))), distinct_2=distinct_fraction(texts))
+        stage.note(gold_score=float(np.mean(scene.gold.positive(texts))), distinct_2=distinct_fraction(texts))
 
     settings = replace(scene.config.ppo, seed=scene.config.seed)
-    stages.run_ppo(settings, scene.speaker, critic, score, environment, run, look)
-    run.mark_finished({"steps": settings.steps, **run.latest})
+    stages.run_ppo(settings, scene.speaker, critic, score, environment, stage, look)
+    return {"steps": settings.steps, **stage.latest}
 
 
-def optimal_frontier(scene: Scene, prompts: Sequence[int]) -> list[dict[str, float]]:
+def evaluation_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
+    """The trained policy on the openings that ρ was read on: gold, KL, diversity, ten stories."""
+    policy = LanguagePolicy(load_causal_lm(str(run.path / "ppo" / "model"), scene.config.device))
+    reference = LanguagePolicy(load_causal_lm(scene.config.model, scene.config.device))
+    trained = replace(scene, speaker=replace(scene.speaker, policy=policy))
+    batch, after = trained.sampled(scene_prompts(scene)[0], 1, AFTER, stage, "held-out")
+    before = [row["response"] for row in read_lines(run.path / "reference" / "samples.jsonl")]
+    stage.keep_samples(0, stories(scene, batch, before, after))
+    return {
+        "gold_mean_initial": float(np.mean(scene.gold.positive(before))),
+        "gold_mean_ppo": float(np.mean(scene.gold.positive(after))),
+        **stages.sequence_kl(policy, reference, batch),
+        "distinct_2_initial": distinct_fraction(before),
+        "distinct_2_ppo": distinct_fraction(after),
+    }
+
+
+STAGES = {
+    "reference": reference_stage,
+    "reward-model": reward_model_stage,
+    "ppo": ppo_stage,
+    "evaluation": evaluation_stage,
+}
+
+
+def optimal_frontier(scene: Scene, prompts: Sequence[int], stage: Run) -> list[dict[str, float]]:
     """Points of π* for the gold score: per opening from its own samples of ρ, averaged over openings."""
     samples = scene.config.frontier_samples
-    _, texts = scene.sampled(prompts, samples, step=-3 % 2**32)
+    _, texts = scene.sampled(prompts, samples, FRONTIER, stage, "frontier")
     gold_PN = torch.tensor(scene.gold.positive(texts)).view(len(prompts), samples)
     points = [{"kl_nats": 0.0, "gold_mean": float(gold_PN.mean()), "effective_sample_size": float(samples)}]
     for beta in BETAS:
         tilts = [optimal.tilted(row, beta) for row in gold_PN]
         size = float(np.mean([each.effective_sample_size for each in tilts]))
         if size >= SMALLEST_SAMPLE:
-            kl, gold = (float(np.mean([getattr(t, name) for t in tilts])) for name in ("kl_nats", "mean_score"))
-            points.append({"beta": beta, "kl_nats": kl, "gold_mean": gold, "effective_sample_size": size})
+            nats, gold = (float(np.mean([getattr(t, name) for t in tilts])) for name in ("kl_nats", "mean_score"))
+            points.append({"beta": beta, "kl_nats": nats, "gold_mean": gold, "effective_sample_size": size})
     return points
 
 
@@ -210,21 +242,22 @@ def beside(frontier: list[dict[str, float]], events: list[dict[str, Any]]) -> st
     return "\n".join(lines)
 
 
-def summarise(
-    scene: Scene, before: list[str], after: list[str], kl: dict[str, float], frontier: list[dict[str, float]]
-) -> dict[str, Any]:
-    kls, golds = ([point[name] for point in frontier] for name in ("kl_nats", "gold_mean"))
+def summarise(scene: Scene, run: Run) -> dict[str, Any]:
+    """summary.json of the recipe, from the summaries of its stages."""
+    found = {name: Run(run.path / name).summary for name in STAGES}
+    evaluation, frontier = found["evaluation"], found["reference"]["frontier"]
+    seconds = {name: round(each.pop("seconds"), 1) for name, each in found.items()}
+    nats, golds = ([point[name] for point in frontier] for name in ("kl_nats", "gold_mean"))
     return {
         "seed": scene.config.seed,
+        "seconds_total": round(sum(seconds.values()), 1),
+        "seconds_by_stage": seconds,
         "classifier_accuracy": scene.gold.accuracy,
         "labels": scene.config.labels,
-        "gold_mean_initial": float(np.mean(scene.gold.positive(before))),
-        "gold_mean_ppo": float(np.mean(scene.gold.positive(after))),
-        "gold_mean_optimal_at_same_kl": float(np.interp(kl["kl_nats_per_sequence"], kls, golds)),
-        "kl_nats_largest_on_frontier": max(kls),
-        **kl,
-        "distinct_2_initial": distinct_fraction(before),
-        "distinct_2_ppo": distinct_fraction(after),
+        "reward_model_accuracy": found["reward-model"]["accuracy"],
+        **evaluation,
+        "gold_mean_optimal_at_same_kl": float(np.interp(evaluation["kl_nats_per_sequence"], nats, golds)),
+        "kl_nats_largest_on_frontier": max(nats),
         "frontier": frontier,
     }
 

@@ -6,7 +6,8 @@ Each function assembles one algorithm page from its parts. Recipes and the comma
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from tutelage.algorithms.reward_model import (
 from tutelage.algorithms.sft import SFTConfig, sft
 from tutelage.data.tokens import Codec, written
 from tutelage.environments.language import Language, refuse_crowded
+from tutelage.execution import kept
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.formulas import kl, schedule
@@ -35,6 +37,11 @@ from tutelage.rewards.language import RewardModel, start_head
 from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Finish, Key, Score, Task, in_parts
+
+
+def unkept(name: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Keeps nothing."""
+    return make()
 
 
 @dataclass(frozen=True)
@@ -67,11 +74,25 @@ class Speaker:
         refuse_crowded(tokens, self.sampling.max_new_tokens, context_tokens)
         return Language(tokens, Finish.TERMINATED if self.fixed_length else Finish.TRUNCATED)
 
-    def replies(self, prompts: Sequence[str], seed: int, samples: int = 1) -> tuple[Batch, list[str]]:
-        """`samples` replies to every prompt, those of a prompt side by side: the batch and the texts."""
+    def replies(
+        self, prompts: Sequence[str], seed: int, samples: int = 1, keep: kept.Keep = unkept, name: str = "replies"
+    ) -> tuple[Batch, list[str]]:
+        """`samples` replies to every prompt, those of a prompt side by side: the batch and the texts.
+
+        keep, name: where groups of replies are kept as they are drawn (`Run.piece`)
+        """
         keys = [Key(0, prompt, sample) for prompt in range(len(prompts)) for sample in range(samples)]
-        batch = self.sampler(seed).sample(self.environment(prompts), keys)
+        batch = kept.sample(self.sampler(seed), self.environment(prompts), keys, keep, name)
         return batch, self.codec.prompts_and_responses(batch)[1]
+
+
+def run_stages(todo: Mapping[str, Callable[[Run], dict[str, Any]]], run: Run) -> None:
+    """Every stage that is not finished yet, in order; each leaves its results and its seconds in its own summary."""
+    for name, act in todo.items():
+        stage = run.stage(name)
+        if not stage.finished:
+            began = time.monotonic()
+            stage.mark_finished({**act(stage), "seconds": time.monotonic() - began})
 
 
 def encoded(codec: Codec, pairs: Sequence[tuple[str, str]], device: Any = "cpu") -> Batch:

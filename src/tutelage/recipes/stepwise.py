@@ -6,19 +6,19 @@ The interface of the trainers that were removed (TRL up to 0.11): docs/from-trl.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
+from tutelage.algorithms.kl_controller import KLController
 from tutelage.algorithms.ppo import PPOConfig, improve
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import SamplingSettings
-from tutelage.formulas import kl
 from tutelage.policies.language import Frozen, LanguagePolicy
 from tutelage.recipes.stages import Speaker, annealed, critic_of
 from tutelage.trajectory import Batch, Key, in_parts
@@ -53,7 +53,8 @@ class StepwisePPO:
         self.speaker = Speaker(self.policy, self.codec, sampling)
         self.reference = Frozen(self.policy)
         self.critic = critic_of(self.policy, classifier)
-        self.coefficient, self.steps_done = config.kl_coefficient, 0
+        self.controller = KLController(config.kl_coefficient, config.kl_target_nats, config.kl_horizon)
+        self.steps_done = 0
         shared = {id(parameter) for parameter in self.policy.parameters()}
         value = [parameter for parameter in self.critic.parameters() if id(parameter) not in shared]
         self.learner = LocalLearner(
@@ -83,12 +84,22 @@ class StepwisePPO:
             own = in_parts(lambda part: (self.policy.log_probs(part),), batch, self.config.tokens_at_once)[0]
         batch = replace(batch, behaviour_log_probs_BT=own)
         score_BT = batch.at_last_action(torch.tensor(scores, dtype=torch.float32, device=own.device))
-        stats = improve(self.config, batch, score_BT, self.coefficient, self.critic, self.reference, self.learner)
-        if self.config.kl_target_nats is not None:
-            observed, target = stats["kl_nats_per_sequence"], self.config.kl_target_nats
-            self.coefficient = kl.adapted(self.coefficient, observed, target, len(batch), self.config.kl_horizon)
+        stats = improve(
+            self.config, batch, score_BT, self.controller.coefficient, self.critic, self.reference, self.learner
+        )
+        self.controller.saw(stats["kl_nats_per_sequence"], len(batch))
         self.steps_done += 1
         return stats
+
+    def state(self) -> dict[str, Any]:
+        """All that changes between steps; restore() on a new trainer of the same model continues exactly."""
+        kept = {"learner": self.learner.state(), "kl_controller": self.controller.state()}
+        return {**kept, "steps_done": self.steps_done}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.learner.restore(state["learner"])
+        self.controller.restore(state["kl_controller"])
+        self.steps_done = state["steps_done"]
 
     def save_pretrained(self, folder: str) -> None:
         self.policy.model.save_pretrained(folder)

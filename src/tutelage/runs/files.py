@@ -1,4 +1,7 @@
-"""The one place that writes a run's files, so that a full disk or a kill leaves whole ones."""
+"""The one place that writes a run's files, so that a full disk or a kill leaves whole ones.
+
+Whatever must survive goes through three operations: write, sync, rename. Tests put their faults there.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,35 @@ from safetensors import SafetensorError
 from tutelage.data.errors import InputError
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+class Disk:
+    """The operations that make something durable."""
+
+    def write(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+
+    def sync(self, path: Path) -> None:
+        """Flushes a file, or the names in a folder, to the disk."""
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def rename(self, before: Path, after: Path) -> None:
+        before.replace(after)
+
+
+DISK = Disk()
+
+
+def write_json(path: Path, content: Mapping[str, Any], disk: Disk = DISK) -> None:
     """Written aside, flushed to the disk, renamed: a reader sees the old file or the new one, never half of one."""
     aside = path.with_name(path.name + ".part")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        disk.write(aside, text.encode())
+        disk.sync(aside)
+        disk.rename(aside, path)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -39,20 +61,31 @@ def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         raise cannot_write(path, error) from error
 
 
-def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
-    """A folder that is filled aside and then renamed: a model is there whole, or not at all."""
+def write_folder(path: Path, fill: Callable[[Path], object], disk: Disk = DISK) -> None:
+    """A folder that is filled aside, flushed and then renamed: it is there whole, or not at all."""
     aside = path.with_name(path.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
         fill(aside)
+        for each in (*sorted(aside.rglob("*")), aside):
+            disk.sync(each)
         shutil.rmtree(path, ignore_errors=True)
-        aside.replace(path)
+        disk.rename(aside, path)
+        disk.sync(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     except SafetensorError as error:  # the weights' own writer has its own error for a full disk
         full = "No space left" in str(error)
         raise cannot_write(path, OSError(errno.ENOSPC if full else errno.EIO, str(error))) from error
+
+
+def cut_back(path: Path, size: int) -> None:
+    """The file as it was when it had so many bytes; what was added since is done again."""
+    if size == 0:
+        path.unlink(missing_ok=True)
+    elif path.exists() and path.stat().st_size > size:
+        os.truncate(path, size)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -62,8 +95,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path.parent} has no {path.name}: it is no run folder, or its run did not get so far."
         ) from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg}). Was it edited by hand?") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({error}). Was it edited by hand, or damaged?") from error
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

@@ -16,8 +16,8 @@ SECONDS_BETWEEN_LINES = 10.0
 class Progress:
     """Rate, time left and the numbers that matter, for `count` steps of something with a name."""
 
-    def __init__(self, name: str, count: int, console: Console | None = None) -> None:
-        self.name, self.count, self.done = name, count, 0
+    def __init__(self, name: str, count: int, done: int = 0, console: Console | None = None) -> None:
+        self.name, self.count, self.done, self._before = name, count, done, done
         self.console = console or Console(stderr=True)
         self._started = self._spoke = time.monotonic()
         self._bar = Bar(
@@ -30,7 +30,7 @@ class Progress:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task(name, total=count, numbers="")
+        self._task = self._bar.add_task(name, total=count, completed=done, numbers="")
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -44,7 +44,7 @@ class Progress:
         last = self.done == self.count
         if not self.console.is_terminal and (last or now - self._spoke > SECONDS_BETWEEN_LINES):
             self._spoke = now
-            rate = self.done / max(now - self._started, 1e-9)
+            rate = (self.done - self._before) / max(now - self._started, 1e-9)
             left = (self.count - self.done) / rate
             self.console.print(
                 f"{self.name}: {self.done}/{self.count}, {rate:.3g} steps/s, {left:.0f} s left  {text}", soft_wrap=True

@@ -10,7 +10,7 @@ import math
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -18,18 +18,39 @@ from typing import Any, cast
 import torch
 
 from tutelage.data.errors import InputError
-from tutelage.runs.files import append_lines, cannot_write, read_json, write_json
+from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
+from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, read_json, read_lines, write_json
 from tutelage.runs.progress import Progress
 from tutelage.runs.trackers import Tracker
 
 STATE, CONFIG, EVENTS, SAMPLES, SUMMARY = "state.json", "config.json", "events.jsonl", "samples.jsonl", "summary.json"
+LOGS = (EVENTS, SAMPLES)
+BEFORE_THE_FIRST_STATE = {CONFIG, f"{CONFIG}.part", f"{STATE}.part"}  # what a kill may leave of a run not yet begun
+CHECKPOINT_SECONDS = 15.0  # between checkpoints; longer where one takes more than 3 % of that
+
+
+class Reached(Exception):
+    """The step that a replay was to reach. content: the hash of the state there."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__(content)
+        self.content = content
 
 
 class Run:
     """What one stage or pipeline writes. Build it with `Run.create`."""
 
-    def __init__(self, path: Path, trackers: Sequence[Tracker] = (), name: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        trackers: Sequence[Tracker] = (),
+        name: str = "",
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
         self.path, self.trackers, self.name = path, tuple(trackers), name or path.name
+        self.checkpoint_seconds, self.checkpoints = checkpoint_seconds, Checkpoints(path / "checkpoints")
+        self.stateful: dict[str, Stateful] = {"random": RANDOM}
+        self.until: tuple[str, int] | None = None
         self.latest: dict[str, float] = {}
         self.step = 0
         self.current: Run | None = None
@@ -43,30 +64,36 @@ class Run:
         *,
         resume: bool = False,
         overwrite: bool = False,
-        trackers: Sequence[Tracker] = (),
+        verb: str = "",
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> Run:
-        """A run in `folder`; one that holds something already is refused unless it is resumed or overwritten."""
+        """A run in `folder`; one that holds something already is refused unless it is resumed or overwritten.
+
+        verb: the command that began it, so that `tutelage resume` finds it again
+        """
         path = Path(folder).expanduser()
         _make_room(path, resume, overwrite)
-        run = Run(path, trackers)
-        resolved = {"settings": as_plain(config), **surroundings()}
+        run = Run(path, checkpoint_seconds=checkpoint_seconds)
+        resolved: dict[str, Any] = {"verb": verb, "settings": as_plain(config), **surroundings()}
         if resume and (path / CONFIG).exists():
-            refuse_other_settings(read_json(path / CONFIG)["settings"], resolved["settings"], path)
+            before = read_json(path / CONFIG)
+            refuse_other_settings(before["settings"], resolved["settings"], path)
             if run.finished:
                 return run
-            for stale in (EVENTS, SAMPLES):  # of an attempt that did not finish: its steps are done again
-                (path / stale).unlink(missing_ok=True)
+            refuse_other_surroundings(before, resolved, path)
+            run._cut_back()
         else:
             write_json(path / CONFIG, resolved)
         run._write_state("running")
         return run
 
     def stage(self, name: str) -> Run:
-        """The sub-run of a pipeline; what an unfinished attempt left in it is cleared."""
-        stage = self.current = Run(self.path / name, self.trackers, name)
+        """The sub-run of a pipeline; an unfinished attempt is cut back to its last checkpoint."""
+        stage = self.current = Run(self.path / name, self.trackers, name, self.checkpoint_seconds)
+        stage.until = self.until
         if not stage.finished:
-            shutil.rmtree(stage.path, ignore_errors=True)
             _make_folder(stage.path)
+            stage._cut_back()
             stage._write_state("running")
         return stage
 
@@ -74,12 +101,30 @@ class Run:
     def finished(self) -> bool:
         return (self.path / STATE).exists() and read_json(self.path / STATE)["status"] == "finished"
 
-    def steps(self, count: int, shows: Sequence[str] = ()) -> Iterator[int]:
-        """0 .. count − 1 with a progress bar that shows the latest value of the named metrics."""
-        with Progress(self.name, count) as progress:
-            for self.step in range(count):
+    def steps(
+        self, count: int, shows: Sequence[str] = (), state: Mapping[str, Stateful] | None = None, best: str = ""
+    ) -> Iterator[int]:
+        """The steps that are left of `count`, with a progress bar that shows the latest value of the named metrics.
+
+        state: what changes from step to step. It is restored before the first step where there is a checkpoint, and
+        checkpointed now and then and after the last step. best: the metric whose highest checkpoint is kept, too
+        """
+        self.stateful.update(state or {})
+        first = self._restore()
+        saved, cost, highest = time.monotonic(), 0.0, -math.inf
+        with Progress(self.name, count, first) as progress:
+            for self.step in range(first, count):
                 yield self.step
                 progress.advance({name: self.latest[name] for name in shows if name in self.latest})
+                now = time.monotonic()
+                wait = max(self.checkpoint_seconds, 33 * cost) if self.checkpoint_seconds else 0.0
+                if now - saved >= wait or self.step + 1 == count:
+                    is_best = bool(best) and self.latest.get(best, -math.inf) > highest
+                    highest = max(highest, self.latest.get(best, -math.inf))
+                    self._checkpoint(self.step + 1, is_best)
+                    saved, cost = time.monotonic(), time.monotonic() - now
+                if self.until == (self.name, self.step + 1):
+                    raise Reached(self._checkpoint(self.step + 1, best=False))
 
     def note(self, **metrics: float) -> None:
         """Numbers that the next record carries along: what a recipe sees and the algorithm does not know."""
@@ -119,6 +164,51 @@ class Run:
     def summary(self) -> dict[str, Any]:
         return read_json(self.path / SUMMARY)
 
+    def piece(self, name: str, make: Callable[[], State]) -> State:
+        """make()'s result, kept in the folder until the stage ends: a resumed stage reads it instead of making it."""
+        kept = Checkpoints(self.path / "pieces" / name)
+        found = kept.latest()
+        if found is not None:
+            return found.state
+        made = make()
+        kept.save(0, made, {})
+        return made
+
+    def _restore(self) -> int:
+        """Puts the last checkpoint into the registered objects; returns how many steps it had done."""
+        found = self.checkpoints.latest()
+        if found is None:
+            return 0
+        missing = found.state.keys() ^ self.stateful.keys()
+        if missing:
+            raise InputError(f"{self.path}: its checkpoint and this program differ in {', '.join(sorted(missing))}.")
+        for name, each in self.stateful.items():
+            each.restore(found.state[name])
+        rows = read_lines(self.path / EVENTS) if (self.path / EVENTS).exists() else []
+        if rows:
+            self._started -= rows[-1]["seconds"]
+            self.latest = {name: value for name, value in rows[-1].items() if name not in ("step", "seconds")}
+        return found.step
+
+    def _checkpoint(self, step: int, best: bool) -> str:
+        sizes: dict[str, int] = {}
+        for name in LOGS:
+            if (self.path / name).exists():
+                DISK.sync(self.path / name)
+                sizes[name] = (self.path / name).stat().st_size
+        return self.checkpoints.save(
+            step, {name: each.state() for name, each in self.stateful.items()}, sizes, best=best
+        )
+
+    def _cut_back(self) -> None:
+        """Leaves of an unfinished attempt what its last whole checkpoint vouches for."""
+        found = self.checkpoints.latest()
+        self.checkpoints.remove_after(found.step if found else -1)
+        for name in LOGS:
+            cut_back(self.path / name, found.logs.get(name, 0) if found else 0)
+        for name in (SUMMARY, "comparisons.jsonl"):
+            (self.path / name).unlink(missing_ok=True)
+
     def _write_state(self, status: str) -> None:
         write_json(self.path / STATE, {"tutelage": "run", "name": self.name, "status": status, "step": self.step})
 
@@ -154,10 +244,21 @@ def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], pat
         )
 
 
+def refuse_other_surroundings(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Bitwise the same run needs the same versions, machine and threads."""
+    names = ("versions", "python", "machine", "threads")
+    changed = [f"{name} {before.get(name)} (now {now[name]})" for name in names if before.get(name) != now[name]]
+    if changed:
+        raise InputError(
+            f"{path} was begun elsewhere: {'; '.join(changed)}. Continued here it would be another run. Restore these "
+            "(OMP_NUM_THREADS sets the threads), or begin anew with --overwrite."
+        )
+
+
 def _make_room(path: Path, resume: bool, overwrite: bool) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"--out {path} is a file, not a folder. Give another name.")
-    occupied = path.exists() and any(path.iterdir())
+    occupied = path.exists() and any(each.name not in BEFORE_THE_FIRST_STATE for each in path.iterdir())
     if occupied and not (path / STATE).exists():
         raise InputError(
             f"--out {path} exists and is no run of tutelage: nothing in it was touched. Give another folder."

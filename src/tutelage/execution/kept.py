@@ -1,0 +1,34 @@
+"""Sampling that a kill cannot undo: a group of episodes at a time, each group kept as soon as it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from tutelage.execution.native import NativeSampler
+from tutelage.trajectory import Batch, Environment, Key, Trajectory
+
+Keep = Callable[[str, Callable[[], Mapping[str, Any]]], Mapping[str, Any]]
+"""(name, make) -> make()'s result, or what an earlier attempt kept under this name (`Run.piece`)."""
+
+
+def sample(sampler: NativeSampler, environment: Environment, keys: Sequence[Key], keep: Keep, name: str) -> Batch:
+    """What `sampler.sample` gives for these keys, to the bit: the groups are those that it runs together anyway."""
+    drawn: dict[Key, Trajectory] = {}
+    for number, group in enumerate(sampler.groups(environment, keys)):
+        kept = keep(f"{name}-{number:04d}", lambda group=group: as_state(sampler.sample(environment, group)))
+        batch = from_state(kept)
+        drawn.update({key: batch.row(index) for index, key in enumerate(batch.keys)})
+    return Batch.of([drawn[key] for key in keys])
+
+
+def as_state(batch: Batch) -> dict[str, Any]:
+    tensors = {name: value.cpu() for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    return {**tensors, "keys": [[key.step, key.prompt, key.sample] for key in batch.keys]}
+
+
+def from_state(state: Mapping[str, Any]) -> Batch:
+    tensors = {name: value for name, value in state.items() if name != "keys"}
+    return Batch(**tensors, keys=tuple(Key(*each) for each in state["keys"]))

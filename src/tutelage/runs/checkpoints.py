@@ -1,0 +1,190 @@
+"""What a stage must know to go on as if it had never stopped, in folders that are whole or not there.
+
+    checkpoints/step-000120/state.pt        everything stateful, one name each
+    checkpoints/step-000120/manifest.json   the step, a hash of the file and one of its content, lengths of the logs
+
+A state is what cannot be computed again: weights, optimiser, controllers, random generators. Data order, rollouts and
+frozen references are functions of the settings, the seed and the step, so they are not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import random
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tutelage.data.errors import InputError
+from tutelage.runs.files import DISK, read_json, write_folder
+
+State = Mapping[str, Any]
+"""Tensors, numbers, texts, None, and lists and mappings of them."""
+
+
+class Stateful(Protocol):
+    """Something that changes while a stage runs. restore(state()) on a fresh one makes it the same."""
+
+    def state(self) -> State: ...
+
+    def restore(self, state: State) -> None: ...
+
+
+class RandomGenerators:
+    """The global generators of torch, numpy and Python: nothing here draws from them, but users' rewards may."""
+
+    def state(self) -> State:
+        kind, keys, position, has_gauss, cached = cast("tuple[Any, ...]", np.random.get_state(legacy=True))
+        version, numbers, gauss = random.getstate()
+        return {
+            "torch": torch.get_rng_state(),
+            "numpy": [str(kind), torch.tensor(keys.astype(np.int64)), position, has_gauss, cached],
+            "python": [version, list(numbers), gauss],
+        }
+
+    def restore(self, state: State) -> None:
+        torch.set_rng_state(state["torch"])
+        kind, keys, position, has_gauss, cached = state["numpy"]
+        np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+        version, numbers, gauss = state["python"]
+        random.setstate((version, tuple(numbers), gauss))
+
+
+RANDOM = RandomGenerators()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """step: steps done. state: name -> state of each registered object. logs: file -> bytes at that moment."""
+
+    step: int
+    state: State
+    content: str
+    logs: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+class DamagedError(Exception):
+    """A checkpoint that is not what was written."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one stage. keep: how many of the newest stay, besides the one marked best."""
+
+    folder: Path
+    keep: int = 2
+
+    def save(self, step: int, state: State, logs: Mapping[str, int], *, best: bool = False) -> str:
+        """Writes one and removes what is no longer kept; returns the hash of its content."""
+        content = content_hash(state)
+        packed = io.BytesIO()
+        torch.save(state, packed)
+        data = packed.getvalue()
+        manifest = {
+            "step": step,
+            "content": content,
+            "files": {"state.pt": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}},
+            "logs": dict(logs),
+        }
+        manifest["seal"] = _seal(manifest)
+
+        def fill(folder: Path) -> None:
+            DISK.write(folder / "state.pt", data)
+            DISK.write(folder / "manifest.json", json.dumps(manifest, indent=2).encode())
+
+        write_folder(self.path(step), fill)
+        if best:
+            DISK.write(self.folder / "best", str(step).encode())
+        self._forget()
+        return content
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:06d}"
+
+    def steps(self) -> list[int]:
+        """Of the checkpoints that are there, oldest first."""
+        found: list[Path] = list(self.folder.glob("step-*")) if self.folder.is_dir() else []
+        return sorted(int(each.name.removeprefix("step-")) for each in found if not each.name.endswith(".part"))
+
+    def latest(self) -> Checkpoint | None:
+        """The newest one that is whole; a damaged one is named and passed over."""
+        for step in reversed(self.steps()):
+            try:
+                return self.load(step)
+            except DamagedError as error:
+                print(f"{self.path(step)} is damaged ({error}); the one before it is used.", file=sys.stderr)
+        return None
+
+    def load(self, step: int) -> Checkpoint:
+        path = self.path(step)
+        try:
+            manifest = read_json(path / "manifest.json")
+            if manifest.pop("seal", None) != _seal(manifest):
+                raise DamagedError("manifest.json is not what was written")
+            written = manifest["files"]["state.pt"]
+            data = (path / "state.pt").read_bytes()
+            if len(data) != written["bytes"]:
+                raise DamagedError(f"state.pt has {len(data)} bytes, {written['bytes']} were written")
+            if hashlib.sha256(data).hexdigest() != written["sha256"]:
+                raise DamagedError("the hash of state.pt is not the one that was written")
+            state = cast("State", torch.load(io.BytesIO(data), weights_only=True))
+            if content_hash(state) != manifest["content"]:
+                raise DamagedError("the hash of its content is not the one that was written")
+            return Checkpoint(manifest["step"], state, manifest["content"], manifest["logs"])
+        except (InputError, OSError, KeyError, TypeError, pickle.UnpicklingError, RuntimeError) as error:
+            raise DamagedError(str(error)) from error
+
+    def remove_after(self, step: int) -> None:
+        """Removes those beyond `step` and what was left half written: a resumed stage writes its own."""
+        for each in self.steps():
+            if each > step:
+                shutil.rmtree(self.path(each))
+        if self.folder.is_dir():
+            for part in self.folder.glob("*.part"):
+                shutil.rmtree(part)
+
+    def _forget(self) -> None:
+        marked = self.folder / "best"
+        best = int(marked.read_text()) if marked.exists() else None
+        for step in self.steps()[: -self.keep]:
+            if step != best:
+                shutil.rmtree(self.path(step))
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def content_hash(state: State) -> str:
+    """SHA-256 over every name, shape, type and bit of a state; the same for equal states, however they were stored."""
+    digest = hashlib.sha256()
+    for name, value in _leaves(state, ""):
+        digest.update(name.encode())
+        if isinstance(value, Tensor):
+            plain = value.detach().cpu().contiguous()
+            digest.update(f"{plain.dtype}{tuple(plain.shape)}".encode())
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
+def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, each in cast("Mapping[object, object]", value).items():
+            yield from _leaves(each, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for place, each in enumerate(cast("list[object]", value)):
+            yield from _leaves(each, f"{name}[{place}]")
+    else:
+        yield name, value

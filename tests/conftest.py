@@ -20,6 +20,8 @@ from transformers import (
 
 from tutelage.policies.language import LanguagePolicy
 
+torch.set_num_threads(1)  # tiny tensors gain nothing from more, and a busy machine loses much
+
 SIZES = {
     "hidden_size": 32,
     "intermediate_size": 48,

@@ -177,7 +177,7 @@ def carry_out(name: str, job: Any, place: Place) -> int:
         run.mark_finished(VERBS[name].load()[1](job, run))
     except KeyboardInterrupt:
         run.interrupted()
-        print(f"tutelage: interrupted at {run.where}. {run.path} is usable; {HOW_TO_RESUME}", file=sys.stderr)
+        print(f"tutelage: interrupted at {run.where}. {run.path} is usable. {how_to_resume(run)}", file=sys.stderr)
         return 130
     except BaseException:
         run.interrupted()
@@ -189,7 +189,8 @@ def carry_out(name: str, job: Any, place: Place) -> int:
     return 0
 
 
-HOW_TO_RESUME = "`tutelage resume` continues it from its last checkpoint."
+def how_to_resume(run: Run) -> str:
+    return f"`tutelage resume {run.path}`, or the same command with --resume, continues from its last checkpoint."
 
 
 def say(run: Run) -> None:

@@ -176,6 +176,8 @@ def test_every_stateful_object_of_a_run_is_registered(name, tmp_path, monkeypatc
     kept, seen = Run._checkpoint, []
 
     def looking(self, step, best):
+        if len(seen) >= 3:  # a collection of everything that torch and transformers hold takes a while
+            return kept(self, step, best)
         gc.collect()
         alive = [each for each in gc.get_objects() if is_stateful(each)]
         forgotten = [each for each in alive if not any(each is known for known in self.stateful.values())]

@@ -37,7 +37,7 @@ def test_first_pass_moves_as_a2c():
     advantages = masked.centre_and_scale(torch.tensor([0.3, -2.0, 1.0]), torch.ones(3, dtype=torch.bool))
     log_probs = torch.tensor([-1.0, -0.2, -3.0], requires_grad=True)
     loss = surrogate.clipped(log_probs, log_probs.detach(), advantages, 0.2).mean()
-    assert float(loss) == pytest.approx(0, abs=1e-6)
+    assert loss.item() == pytest.approx(0, abs=1e-6)
     (clipped_gradient,) = torch.autograd.grad(loss, log_probs)
     (plain_gradient,) = torch.autograd.grad(surrogate.policy_gradient(log_probs, advantages).mean(), log_probs)
     assert torch.allclose(clipped_gradient, plain_gradient)
@@ -58,5 +58,5 @@ def test_padding_gives_neither_loss_nor_gradient():
     assert (safe_new - safe_old).exp().tolist() == [1, 1, 1]
     loss = masked.total(surrogate.clipped(safe_new, safe_old, torch.ones(3), 0.2), mask)
     loss.backward()
-    assert float(loss) == -1.0
+    assert loss.item() == -1.0
     assert log_probs.grad.tolist() == [-1, 0, 0]

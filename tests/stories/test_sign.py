@@ -29,6 +29,7 @@ def test_the_table_runs_from_its_optimum():
     assert probabilities.argmax() != 2  # the best word is no longer the likeliest
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("flipped")
 def test_the_dialogue_unlearns():
     _, after = test_dialogue.learned(seed=0)

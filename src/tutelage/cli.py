@@ -41,6 +41,8 @@ class Place:
     """Also send events to: tensorboard, wandb, trackio."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """At least so long between checkpoints; longer where writing one takes more than 3 % of that. 0: at every step."""
+    skip_preflight: bool = False
+    """Begin PPO without checking first whether sampler, learner, reference, reward and tokenizer fit together."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def carry_out(name: str, job: Any, place: Place) -> int:
     if run.finished:
         print(f"{run.path} is finished: nothing to resume. Its report: {write_report(run.path)}")
         return 0
+    run.skip_preflight = place.skip_preflight
     run.trackers = tuple(tracker(each, run.path) for each in place.track)
     try:
         run.mark_finished(VERBS[name].load()[1](job, run))

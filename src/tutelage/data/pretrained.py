@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -70,6 +71,13 @@ def context_tokens(model: Any) -> int | None:
         if limit:
             return int(limit)
     return None
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a new allocation may take: of the GPU, or what the system calls available."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return psutil.virtual_memory().available
 
 
 def _loaded(load: Any, name: str, what: str, **options: Any) -> Any:

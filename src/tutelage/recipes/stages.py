@@ -26,15 +26,17 @@ from tutelage.algorithms.reward_model import (
     scores_of,
 )
 from tutelage.algorithms.sft import SFTConfig, sft
+from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution import kept
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.execution.preflight import Finding, Flight, preflight
 from tutelage.formulas import kl, schedule
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel, exact_kl
 from tutelage.rewards.language import RewardModel, start_head
-from tutelage.runs.files import write_folder
+from tutelage.runs.files import write_folder, write_json
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Finish, Key, Score, Task, in_parts
 
@@ -190,9 +192,48 @@ def run_ppo(
         return score_BT
 
     task = Task(environment, looked_at, partial(prompt_keys, len(environment.prompts), config))
-    reference = Frozen(speaker.policy)
-    ppo(config, task, critic, reference, speaker.sampler(config.seed), learner, run)
+    reference, sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
+    flight = Flight(
+        policy=speaker.policy,
+        actor_critic=critic,
+        reference=reference,
+        sampler=sampler,
+        environment=environment,
+        score=score,
+        codec=speaker.codec,
+        stop_tokens=() if speaker.fixed_length else speaker.codec.stop_tokens,
+        tokens_at_once=config.tokens_at_once,
+        tolerance_nats=config.parity_tolerance_nats,
+        noisy=bool(getattr(getattr(score, "function", None), "noisy", False)),
+    )
+    check_first(flight, run)
+    ppo(config, task, critic, reference, sampler, learner, run)
     speaker.save(run)
+
+
+def check_first(flight: Flight, run: Run) -> None:
+    """The preflight, once a run: a table, preflight.json, and an InputError where something failed."""
+    target = run.path / "preflight.json"
+    if target.exists():
+        return None
+    if run.skip_preflight:
+        return write_json(target, {"skipped": True})
+    findings = preflight(flight)
+    print(as_table(findings))
+    failed = [each for each in findings if each.passed is False]
+    if failed:
+        raise InputError(
+            f"preflight: {len(failed)} of {len(findings)} checks failed ({', '.join(each.name for each in failed)}). "
+            f"First: {failed[0].found}; {failed[0].remedy}. --skip-preflight trains all the same."
+        )
+    write_json(target, {"findings": [vars(each) for each in findings]})
+    return None
+
+
+def as_table(findings: Sequence[Finding]) -> str:
+    words = {True: "pass", False: "FAIL", None: "-"}
+    lines = [f"preflight  {words[each.passed]:4s}  {each.name:30s}  {each.found}" for each in findings]
+    return "\n".join(lines)
 
 
 def prompt_keys(prompts: int, config: PPOConfig, step: int) -> list[Key]:

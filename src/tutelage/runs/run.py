@@ -51,6 +51,7 @@ class Run:
         self.checkpoint_seconds, self.checkpoints = checkpoint_seconds, Checkpoints(path / "checkpoints")
         self.stateful: dict[str, Stateful] = {"random": RANDOM}
         self.until: tuple[str, int] | None = None
+        self.skip_preflight = False
         self.latest: dict[str, float] = {}
         self.step = 0
         self.current: Run | None = None
@@ -90,7 +91,7 @@ class Run:
     def stage(self, name: str) -> Run:
         """The sub-run of a pipeline; an unfinished attempt is cut back to its last checkpoint."""
         stage = self.current = Run(self.path / name, self.trackers, name, self.checkpoint_seconds)
-        stage.until = self.until
+        stage.until, stage.skip_preflight = self.until, self.skip_preflight
         if not stage.finished:
             _make_folder(stage.path)
             stage._cut_back()

@@ -67,7 +67,7 @@ def test_every_metric_is_documented(model_folder, files):
         (
             ["sft", "--data", str(files / "demonstrations.jsonl"), "--steps", "1"],
             ["reward-model", "--data", str(files / "comparisons.jsonl"), "--epochs", "0.1"],
-            ["ppo", "--data", str(files / "prompts.jsonl"), "--reward", f"{__name__}:zeros", *quick],
+            ["ppo", "--data", str(files / "prompts.jsonl"), "--reward", f"{__name__}:length", *quick],
         )
     ):
         assert run_command([*command, "--model", model, "--out", str(out / str(number))]) == 0
@@ -75,8 +75,8 @@ def test_every_metric_is_documented(model_folder, files):
             assert event.keys() <= documented_metrics(), event.keys() - documented_metrics()
 
 
-def zeros(prompts, responses):
-    return [0.0 for _ in responses]
+def length(prompts, responses):
+    return [float(len(response)) for response in responses]
 
 
 def test_metrics_say_unit_reduction_and_what_to_do():

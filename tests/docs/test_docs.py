@@ -56,6 +56,14 @@ def test_every_verb_is_in_the_readme_or_the_documents():
         assert f"tutelage {name}" in everything, name
 
 
+def test_every_check_of_the_preflight_is_documented(model_folder, files):
+    command = ["ppo", "--data", str(files / "prompts.jsonl"), "--reward", f"{__name__}:length", "--steps", "1"]
+    out = str(files / "out")
+    assert run_command([*command, "--model", str(model_folder), "--max-new-tokens", "4", "--out", out]) == 0
+    found = [each["name"] for each in json.loads((files / "out" / "preflight.json").read_text())["findings"]]
+    assert found == re.findall(r"^\| `([a-z -]+)` \|", text("preflight.md"), flags=re.M)
+
+
 def documented_metrics() -> set[str]:
     return set(re.findall(r"^\| `(\w+)` \|", text("metrics.md"), flags=re.M))
 

@@ -222,9 +222,10 @@ def check_first(flight: Flight, run: Run) -> None:
     print(as_table(findings))
     failed = [each for each in findings if each.passed is False]
     if failed:
+        first = failed[0].found.removesuffix(".")
         raise InputError(
             f"preflight: {len(failed)} of {len(findings)} checks failed ({', '.join(each.name for each in failed)}). "
-            f"First: {failed[0].found}; {failed[0].remedy}. --skip-preflight trains all the same."
+            f"First: {first}; {failed[0].remedy}. --skip-preflight trains all the same."
         )
     write_json(target, {"findings": [vars(each) for each in findings]})
     return None

@@ -53,7 +53,8 @@ def other(said: list[list[int]]) -> Sequence[int]:
     return [SAYS, number]
 
 
-TRAINING, UNSEEN = openings(0), [opening for opening in openings(1) if opening not in openings(0)]
+TRAINING = openings(0)
+UNSEEN = [opening for opening in openings(1) if opening not in TRAINING]
 
 
 def world(openings: list[list[int]] = TRAINING) -> Dialogue:

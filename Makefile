@@ -13,12 +13,13 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not prove"
 
-# At most 90 seconds on two cores: format, lint, types, architecture, fast tests.
+# At most 90 seconds on two cores: format, lint, then types on one of them, architecture and fast tests on the other.
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
-	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not slow and not prove"
+	@$(BIN)/pyright & types=$$!; \
+	$(BIN)/python -m pytest -m "not slow and not prove"; tests=$$?; \
+	wait $$types && exit $$tests
 
 # Long suites: run before a claim is written down.
 prove: $(INSTALLED)

@@ -6,8 +6,11 @@ import errno
 import gc
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from tests.launcher import Launcher
@@ -110,10 +113,28 @@ def test_every_single_bit_of_a_manifest_is_guarded(tmp_path):
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path):
+    scores = {1: 0.1, 2: 0.9, 3: 0.2, 4: 0.8, 5: 0.3, 6: 0.4, 7: 1.0, 8: 0.5, 9: 0.6}
     kept = Checkpoints(tmp_path, keep=2)
     for step in range(1, 7):
-        kept.save(step, {"x": step}, {}, best=step == 2)
-    assert kept.steps() == [2, 5, 6]
+        Checkpoints(tmp_path, keep=2).save(step, {"x": step}, {}, score=scores[step])  # known again after a restart
+    assert kept.steps() == [2, 5, 6] and kept.best() == 2
+    for step in range(7, 10):
+        kept.save(step, {"x": step}, {}, score=scores[step])
+    assert kept.steps() == [7, 8, 9] and kept.best() == 7
+
+
+def test_a_run_that_runs_is_left_alone(capsys, tmp_path):
+    """Its process lives: neither --resume nor --overwrite may touch it; a dead one's folder is free."""
+    Run.create(tmp_path / "out", {"a": 1})
+    state = json.loads((tmp_path / "out" / "state.json").read_text())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        owner = {**state["process"], "id": other.pid, "started": psutil.Process(other.pid).create_time()}
+        (tmp_path / "out" / "state.json").write_text(json.dumps({**state, "process": owner}))
+        for how in ("resume", "overwrite"):
+            with pytest.raises(InputError, match=f"is running, in process {other.pid}"):
+                Run.create(tmp_path / "out", {"a": 1}, **{how: True})
+        other.communicate(b"\n")
+    Run.create(tmp_path / "out", {"a": 1}, resume=True)
 
 
 def test_equal_states_have_equal_hashes_and_others_have_not():

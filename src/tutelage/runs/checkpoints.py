@@ -79,12 +79,12 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one stage. keep: how many of the newest stay, besides the one marked best."""
+    """The checkpoints of one stage. keep: how many of the newest stay, besides the one with the highest score."""
 
     folder: Path
     keep: int = 2
 
-    def save(self, step: int, state: State, logs: Mapping[str, int], *, best: bool = False) -> str:
+    def save(self, step: int, state: State, logs: Mapping[str, int], *, score: float | None = None) -> str:
         """Writes one and removes what is no longer kept; returns the hash of its content."""
         content = content_hash(state)
         packed = io.BytesIO()
@@ -95,6 +95,7 @@ class Checkpoints:
             "content": content,
             "files": {"state.pt": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}},
             "logs": dict(logs),
+            "score": score,
         }
         manifest["seal"] = _seal(manifest)
 
@@ -103,8 +104,6 @@ class Checkpoints:
             DISK.write(folder / "manifest.json", json.dumps(manifest, indent=2).encode())
 
         write_folder(self.path(step), fill)
-        if best:
-            DISK.write(self.folder / "best", str(step).encode())
         self._forget()
         return content
 
@@ -153,9 +152,19 @@ class Checkpoints:
             for part in self.folder.glob("*.part"):
                 shutil.rmtree(part)
 
+    def best(self) -> int | None:
+        """The step of the checkpoint with the highest score: best so far, since it is never forgotten."""
+        scores = [(self._manifest(step).get("score"), step) for step in self.steps()]
+        return max(((score, step) for score, step in scores if score is not None), default=(0.0, None))[1]
+
+    def _manifest(self, step: int) -> dict[str, Any]:
+        try:
+            return read_json(self.path(step) / "manifest.json")
+        except InputError:
+            return {}
+
     def _forget(self) -> None:
-        marked = self.folder / "best"
-        best = int(marked.read_text()) if marked.exists() else None
+        best = self.best()
         for step in self.steps()[: -self.keep]:
             if step != best:
                 shutil.rmtree(self.path(step))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import platform
 import shutil
 import time
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import torch
 
 from tutelage.data.errors import InputError
@@ -112,7 +114,7 @@ class Run:
         """
         self.stateful.update(state or {})
         first = self._restore()
-        saved, cost, highest = time.monotonic(), 0.0, -math.inf
+        saved, cost = time.monotonic(), 0.0
         with Progress(self.name, count, first) as progress:
             for self.step in range(first, count):
                 yield self.step
@@ -120,12 +122,10 @@ class Run:
                 now = time.monotonic()
                 wait = max(self.checkpoint_seconds, 33 * cost) if self.checkpoint_seconds else 0.0
                 if now - saved >= wait or self.step + 1 == count:
-                    is_best = bool(best) and self.latest.get(best, -math.inf) > highest
-                    highest = max(highest, self.latest.get(best, -math.inf))
-                    self._checkpoint(self.step + 1, is_best)
+                    self._checkpoint(self.step + 1, best)
                     saved, cost = time.monotonic(), time.monotonic() - now
                 if self.until == (self.name, self.step + 1):
-                    raise Reached(self._checkpoint(self.step + 1, best=False))
+                    raise Reached(self._checkpoint(self.step + 1, best))
 
     def note(self, **metrics: float) -> None:
         """Numbers that the next record carries along: what a recipe sees and the algorithm does not know."""
@@ -191,15 +191,14 @@ class Run:
             self.latest = {name: value for name, value in rows[-1].items() if name not in ("step", "seconds")}
         return found.step
 
-    def _checkpoint(self, step: int, best: bool) -> str:
+    def _checkpoint(self, step: int, best: str) -> str:
         sizes: dict[str, int] = {}
         for name in LOGS:
             if (self.path / name).exists():
                 DISK.sync(self.path / name)
                 sizes[name] = (self.path / name).stat().st_size
-        return self.checkpoints.save(
-            step, {name: each.state() for name, each in self.stateful.items()}, sizes, best=best
-        )
+        states = {name: each.state() for name, each in self.stateful.items()}
+        return self.checkpoints.save(step, states, sizes, score=self.latest.get(best))
 
     def _cut_back(self) -> None:
         """Leaves of an unfinished attempt what its last whole checkpoint vouches for."""
@@ -211,7 +210,27 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
 
     def _write_state(self, status: str) -> None:
-        write_json(self.path / STATE, {"tutelage": "run", "name": self.name, "status": status, "step": self.step})
+        about = {"tutelage": "run", "name": self.name, "status": status, "step": self.step}
+        write_json(self.path / STATE, {**about, "process": this_process()})
+
+
+def this_process() -> dict[str, Any]:
+    return {"id": os.getpid(), "started": psutil.Process().create_time(), "machine": platform.node()}
+
+
+def refuse_if_running(path: Path) -> None:
+    """Two processes in one run would each undo what the other wrote."""
+    state = read_json(path / STATE)
+    owner = state.get("process", {})
+    if state["status"] != "running" or owner.get("machine") != platform.node() or owner.get("id") == os.getpid():
+        return
+    try:
+        process = psutil.Process(owner["id"])
+        alive = process.status() != psutil.STATUS_ZOMBIE and process.create_time() == owner["started"]
+    except psutil.Error:
+        return
+    if alive:
+        raise InputError(f"{path} is running, in process {owner['id']}: wait for it, stop it, or give another --out.")
 
 
 def as_plain(config: object) -> Any:
@@ -264,6 +283,8 @@ def _make_room(path: Path, resume: bool, overwrite: bool) -> None:
         raise InputError(
             f"--out {path} exists and is no run of tutelage: nothing in it was touched. Give another folder."
         )
+    if occupied and (overwrite or resume):
+        refuse_if_running(path)
     if occupied and overwrite:
         shutil.rmtree(path)
     elif occupied and not resume:

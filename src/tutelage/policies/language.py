@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.linear import quickened
 from tutelage.formulas import kl, likelihood
 from tutelage.trajectory import Batch, Evaluation
 
@@ -24,7 +25,7 @@ class LanguagePolicy(nn.Module):
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}, expected more than 0 (a greedy policy has no log-probs)")
-        self.model = model
+        self.model = quickened(model)
         self.temperature = temperature
         self._head_is_plain = _head_is_plain(model)
 
@@ -59,7 +60,7 @@ class ValueModel(nn.Module):
 
     def __init__(self, sequence_classifier: Any) -> None:
         super().__init__()
-        self.model = sequence_classifier
+        self.model = quickened(sequence_classifier)
         self.bias = nn.Parameter(torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0))))
 
     def forward(self, batch: Batch) -> Tensor:

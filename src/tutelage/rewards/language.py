@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
+from tutelage.data.linear import quickened
 from tutelage.data.tokens import Codec
 from tutelage.trajectory import Batch
 
@@ -33,7 +34,7 @@ class RewardModel(nn.Module):
 
     def __init__(self, sequence_classifier: Any) -> None:
         super().__init__()
-        self.model = sequence_classifier
+        self.model = quickened(sequence_classifier)
         bias = torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0)))
         self.register_buffer("bias", bias.to(next(sequence_classifier.parameters()).device))
         self.bias: Tensor

@@ -20,6 +20,7 @@ import psutil
 import torch
 
 from tutelage.data.errors import InputError
+from tutelage.data.linear import library
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
 from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, read_json, read_lines, write_json
 from tutelage.runs.progress import Progress
@@ -251,6 +252,7 @@ def surroundings() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
+        "matrix_products": library(),
     }
 
 
@@ -266,7 +268,7 @@ def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], pat
 
 def refuse_other_surroundings(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
     """Bitwise the same run needs the same versions, machine and threads."""
-    names = ("versions", "python", "machine", "threads")
+    names = ("versions", "python", "machine", "threads", "matrix_products")
     changed = [f"{name} {before.get(name)} (now {now[name]})" for name in names if before.get(name) != now[name]]
     if changed:
         raise InputError(

@@ -1,0 +1,88 @@
+"""Matrix products of linear layers in oneDNN, where torch's own library leaves half of the machine unused.
+
+On AMD processors with AVX-512 torch multiplies fp32 matrices with MKL, which takes its AVX2 kernels there. oneDNN, which
+torch carries too, is two to three times as fast at the same precision (benchmarks/limit.py). Nothing changes elsewhere.
+The choice depends on the machine alone, stands in every config.json, and a resume on another machine is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SMALLEST = 4096  # weights of a layer below which the call costs more than the product
+
+
+@functools.cache
+def library() -> str:
+    """ "onednn" or "torch": what multiplies fp32 matrices on this processor."""
+    info = Path("/proc/cpuinfo")
+    is_amd = info.exists() and "AuthenticAMD" in info.read_text()
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return "onednn" if is_amd and wide and torch.backends.mkldnn.is_available() else "torch"
+
+
+def quickened(model: Any) -> Any:
+    """The same model, its fp32 linear layers multiplying in oneDNN where that is faster; weights are not touched."""
+    if library() == "onednn":
+        for module in model.modules():
+            if type(module) is nn.Linear and module.weight.numel() >= SMALLEST:
+                module.__class__ = Linear
+    return model
+
+
+class Linear(nn.Linear):
+    """nn.Linear in oneDNN on the CPU in fp32, and nn.Linear itself anywhere else."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        fits = input.dtype == self.weight.dtype == torch.float32 and input.device.type == "cpu"
+        if not fits or torch.is_autocast_enabled("cpu"):
+            return super().forward(input)
+        if torch.is_grad_enabled():
+            return product(input, self.weight, self.bias)
+        return torch.ops.tutelage.linear(input, self.weight, self.bias)
+
+
+class Product(torch.autograd.Function):
+    """y = x·Wᵀ + b and its gradients: dx = g·W, dW = gᵀ·x, db = Σ g. All in fp32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        return _multiply(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        flat, rows = gradients[0].reshape(-1, weight.shape[0]), x.reshape(-1, weight.shape[1])
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        return (
+            _multiply(flat, weight.t(), None).view_as(x) if needs_x else None,
+            _multiply(flat.t(), rows.t(), None) if needs_weight else None,
+            flat.sum(dim=0) if ctx.has_bias and needs_bias else None,
+        )
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """[..., K] · [N, K]ᵀ + [N] -> [..., N], differentiable."""
+    return Product.apply(x, weight, bias)  # pyright: ignore[reportReturnType]
+
+
+def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
+
+
+def packed(weight: Tensor, rows: int) -> Tensor:
+    """The weight in oneDNN's own order for products with about so many rows: worth it where it is used many times."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+
+
+# An operator of its own, since torch.jit.trace cannot record oneDNN's.
+_OPERATORS = torch.library.Library("tutelage", "FRAGMENT")
+_OPERATORS.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+_OPERATORS.impl("linear", _multiply, "CPU")

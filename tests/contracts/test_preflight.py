@@ -119,8 +119,8 @@ class TopP(NativeSampler):
         ordered, places = log_probs_BV.exp().sort(descending=True)
         cut = ordered.cumsum(-1) - ordered > 0.5
         kept = torch.zeros_like(ordered).scatter(1, places, ordered.masked_fill(cut, 0.0))
-        tokens, _ = super()._draw(kept.log() * self.policy.temperature, rows)
-        return tokens, log_probs_BV.gather(1, tokens[:, None])[:, 0]
+        tokens, _, _ = super()._draw(kept.log() * self.policy.temperature, rows)
+        return tokens, log_probs_BV.gather(1, tokens[:, None])[:, 0], None
 
 
 def top_p(flight):

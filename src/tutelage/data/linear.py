@@ -1,7 +1,7 @@
 """Matrix products of linear layers in oneDNN, where torch's own library leaves half of the machine unused.
 
-On AMD processors with AVX-512 torch multiplies fp32 matrices with MKL, which takes its AVX2 kernels there. oneDNN, which
-torch carries too, is two to three times as fast at the same precision (benchmarks/limit.py). Nothing changes elsewhere.
+On AMD processors with AVX-512 torch multiplies fp32 matrices with MKL, which takes its AVX2 kernels there. oneDNN, in
+torch too, is two to three times as fast at the same precision (benchmarks/limit.py). Nothing changes elsewhere.
 The choice depends on the machine alone, stands in every config.json, and a resume on another machine is refused.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SMALLEST = 4096  # weights of a layer below which the call costs more than the product
+SMALLEST = 8_000_000  # multiplications below which calling oneDNN costs more than it saves
 
 
 @functools.cache
@@ -30,17 +30,18 @@ def quickened(model: Any) -> Any:
     """The same model, its fp32 linear layers multiplying in oneDNN where that is faster; weights are not touched."""
     if library() == "onednn":
         for module in model.modules():
-            if type(module) is nn.Linear and module.weight.numel() >= SMALLEST:
+            if type(module) is nn.Linear:
                 module.__class__ = Linear
     return model
 
 
 class Linear(nn.Linear):
-    """nn.Linear in oneDNN on the CPU in fp32, and nn.Linear itself anywhere else."""
+    """nn.Linear in oneDNN for large products on the CPU in fp32, and nn.Linear itself for any other."""
 
     def forward(self, input: Tensor) -> Tensor:
+        is_large = input.numel() * self.out_features >= SMALLEST
         fits = input.dtype == self.weight.dtype == torch.float32 and input.device.type == "cpu"
-        if not fits or torch.is_autocast_enabled("cpu"):
+        if not (is_large and fits) or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
         if torch.is_grad_enabled():
             return product(input, self.weight, self.bias)

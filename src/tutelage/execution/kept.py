@@ -7,17 +7,21 @@ from typing import Any
 
 from torch import Tensor
 
-from tutelage.execution.native import NativeSampler
-from tutelage.trajectory import Batch, Environment, Key, Trajectory
+from tutelage.trajectory import Batch, Environment, Key, Sampler, Trajectory
 
 Keep = Callable[[str, Callable[[], Mapping[str, Any]]], Mapping[str, Any]]
 """(name, make) -> make()'s result, or what an earlier attempt kept under this name (`Run.piece`)."""
 
 
-def sample(sampler: NativeSampler, environment: Environment, keys: Sequence[Key], keep: Keep, name: str) -> Batch:
-    """What `sampler.sample` gives for these keys, to the bit: the groups are those that it runs together anyway."""
+EPISODES = 512  # of a group
+
+
+def sample(sampler: Sampler, environment: Environment, keys: Sequence[Key], keep: Keep, name: str) -> Batch:
+    """What `sampler.sample` gives for these keys, drawn in groups of like lengths."""
+    ordered = sorted(keys, key=lambda key: len(environment.episode(key).first))
+    groups = [ordered[start : start + EPISODES] for start in range(0, len(ordered), EPISODES)]
     drawn: dict[Key, Trajectory] = {}
-    for number, group in enumerate(sampler.groups(environment, keys)):
+    for number, group in enumerate(groups):
         kept = keep(f"{name}-{number:04d}", lambda group=group: as_state(sampler.sample(environment, group)))
         batch = from_state(kept)
         drawn.update({key: batch.row(index) for index, key in enumerate(batch.keys)})

@@ -1,68 +1,93 @@
 """Samples any Hugging Face causal LM in this process: tau ~ pi, token by token, many episodes at once.
 
-All episodes of a chunk advance together, one token a step from position 0 on. The next token of an episode is either
-forced (its prompt, or what the other side said: the environment's part of the state) or sampled (the policy's action).
-So nothing is ever padded: short prompts begin to sample while longer ones are still being read.
+Episodes run in slots, each at its own position. One that ends makes room for the next in the queue, so short replies do
+not wait for long ones; a beginning that several share is read once; what the other side says is read and goes on.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from tutelage.execution.decoding import Decoder, decoder_of
+from tutelage.formulas import sampling
 from tutelage.policies.language import LanguagePolicy
-from tutelage.trajectory import Batch, Environment, Episode, Finish, Key, Trajectory, Turn
+from tutelage.trajectory import Batch, Environment, Episode, Finish, Key, Trajectory, Turn, padded
+
+Allowed = Callable[[Sequence[int], Sequence[int]], Tensor | None]
+"""(all tokens so far, those of this turn) -> [V] bool, the tokens that may come next, or None for every token."""
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """max_new_tokens: limit of one turn. episodes_at_once: how many advance together (memory against speed)."""
+    """How replies are drawn.
+
+    max_new_tokens, min_new_tokens: limits of one turn; before the lower one no stop token comes
+    episodes_at_once: how many run together (memory against speed)
+    top_k, top_p: the likeliest tokens only (0 and 1.0: all); what was left to choose from is kept with the batch
+    stop_strings: texts that end a turn as a stop token does; they stay in it
+    """
 
     max_new_tokens: int = 64
     episodes_at_once: int = 256
+    min_new_tokens: int = 0
+    top_k: int = 0
+    top_p: float = 1.0
+    stop_strings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_new_tokens <= self.max_new_tokens or self.max_new_tokens < 1:
+            raise ValueError(
+                f"min_new_tokens {self.min_new_tokens}, max_new_tokens {self.max_new_tokens}: 0 ≤ min ≤ max"
+            )
+        if self.top_k < 0 or not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_k {self.top_k}, top_p {self.top_p}: expected top_k ≥ 0 and 0 < top_p ≤ 1")
+
+    @property
+    def cuts_off(self) -> bool:
+        """Whether some tokens may not come although the policy would say them."""
+        return self.top_k > 0 or self.top_p < 1.0 or self.min_new_tokens > 0
 
 
 @dataclass
 class Row:
-    """One episode while it is being sampled."""
+    """One episode while it is being sampled. read: tokens that the decoder has seen."""
 
     index: int
     episode: Episode
     uniforms: np.random.Generator
     tokens: list[int]
-    mask: list[bool] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    forced: deque[int] = field(default_factory=deque)
-    turn: list[int] = field(default_factory=list)
+    mask: list[bool] = field(default_factory=list[bool])
+    log_probs: list[float] = field(default_factory=list[float])
+    supports: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    turn: list[int] = field(default_factory=list[int])
+    read: int = 0
     finish: Finish | None = None
 
-    def take(self, sampled: int, log_prob: float) -> None:
-        """The next token: forced if one is waiting, otherwise the sampled one."""
-        acts = not self.forced
-        self.tokens.append(sampled if acts else self.forced.popleft())
-        self.mask.append(acts)
-        self.log_probs.append(log_prob if acts else 0.0)
-        if acts:
-            self.turn.append(sampled)
+    def say(self, token: int, log_prob: float, support: Tensor | None) -> None:
+        """The policy's next token."""
+        if support is not None:
+            self.supports[len(self.mask)] = support
+        self.tokens.append(token)
+        self.mask.append(True)
+        self.log_probs.append(log_prob)
+        self.turn.append(token)
 
-    def give_the_floor(self, stop_tokens: frozenset[int], limit: int) -> None:
-        """After an action: if the turn is over, hear what the environment says."""
-        if self.forced or not self.turn:
-            return
-        stopped = self.turn[-1] in stop_tokens
-        if not stopped and len(self.turn) < limit:
-            return
+    def give_the_floor(self, stopped: bool) -> None:
+        """The turn is over: hear what the environment says."""
         step = self.episode.step(Turn(tuple(self.turn), stopped))
         self.turn, self.finish = [], step.finish
-        self.forced.extend(step.observation)
-        if self.finish is None and not self.forced:
+        heard = list(step.observation)
+        if self.finish is None and not heard:
             raise ValueError("the environment neither answered nor ended the episode after a turn")
+        self.tokens += heard
+        self.mask += [False] * len(heard)
+        self.log_probs += [0.0] * len(heard)
 
     def trajectory(self, key: Key, device: torch.device) -> Trajectory:
         tokens = torch.tensor(self.tokens, device=device)
@@ -82,6 +107,9 @@ class NativeSampler:
     """The reference sampler: it reads the very weights that learn, so publishing has nothing to send.
 
     That sampler and learner agree is still checked on every batch, by whoever recomputes its log-probs.
+
+    text: the text of tokens, where there are stop strings
+    allowed: which tokens may come next (constrained decoding)
     """
 
     def __init__(
@@ -90,74 +118,108 @@ class NativeSampler:
         stop_tokens: Iterable[int],
         seed: int,
         settings: SamplingSettings = SamplingSettings(),
+        text: Callable[[Sequence[int]], str] | None = None,
+        allowed: Allowed | None = None,
     ) -> None:
+        if settings.stop_strings and text is None:
+            raise ValueError("stop strings are found in text: give `text`, a function of tokens")
         self.policy, self.settings, self.seed = policy, settings, seed
         self.stop_tokens = frozenset(stop_tokens)
+        self.text, self.allowed = text, allowed
+        self.decoder: Decoder | None = None
         self.device = next(policy.parameters()).device
 
     def publish(self) -> None:
         """Nothing to send: the weights are shared."""
 
-    def groups(self, environment: Environment, keys: Sequence[Key]) -> list[list[Key]]:
-        """The keys in the groups that `sample` runs together: like lengths of what is seen first."""
-        ordered = sorted(keys, key=lambda key: len(environment.episode(key).first))
-        size = self.settings.episodes_at_once
-        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
-
     @torch.no_grad()
     def sample(self, environment: Environment, keys: Sequence[Key]) -> Batch:
-        """One episode for every key, in their order; episodes of like prompts run together."""
+        """One episode for every key, in their order."""
         rows = []
         for index, key in enumerate(keys):
             episode = environment.episode(key)
-            first, *rest = episode.first
-            rows.append(Row(index, episode, stream(self.seed, key), [first], forced=deque(rest)))
-        rows.sort(key=lambda row: len(row.forced))
-        size = self.settings.episodes_at_once
-        for start in range(0, len(rows), size):
-            self._finish(rows[start : start + size])
-        rows.sort(key=lambda row: row.index)
-        return Batch.of([row.trajectory(key, self.device) for row, key in zip(rows, keys, strict=True)])
+            first = list(episode.first)
+            row = Row(index, episode, stream(self.seed, key), first, [False] * (len(first) - 1))
+            row.log_probs = [0.0] * len(row.mask)
+            rows.append(row)
+        longest = max(len(row.tokens) for row in rows) + self.settings.max_new_tokens
+        if self.decoder is None or not self.decoder.fits(longest):
+            self.decoder = decoder_of(self.policy, longest)
+        self._run(deque(sorted(rows, key=lambda row: (len(row.tokens), row.tokens))), self.decoder)
+        batch = Batch.of([row.trajectory(key, self.device) for row, key in zip(rows, keys, strict=True)])
+        return batch.with_extras(support=_supports(rows)) if any(row.supports for row in rows) else batch
 
-    def _finish(self, rows: list[Row]) -> None:
-        """Run these episodes to their end."""
-        cache, logits_BV = self._read_shared_prompts(rows)
-        while rows:
-            tokens_B, log_probs_B = self._draw(logits_BV, rows)
-            for row, token, log_prob in zip(rows, tokens_B.tolist(), log_probs_B.tolist(), strict=True):
-                row.take(token, log_prob)
-                row.give_the_floor(self.stop_tokens, self.settings.max_new_tokens)
-            alive = [position for position, row in enumerate(rows) if row.finish is None]
+    def _run(self, queue: deque[Row], decoder: Decoder) -> None:
+        """Runs every episode of the queue to its end."""
+        rows: list[Row] = []
+        decoder.keep([])
+        slots = self.settings.episodes_at_once
+        while rows or queue:
+            if queue and len(rows) <= slots - max(1, slots // 8):
+                new = [queue.popleft() for _ in range(min(len(queue), slots - len(rows)))]
+                decoder.add(new)
+                rows += new
+            tokens, log_probs, supports = self._draw(decoder.step(rows), rows)
+            for place, (row, token, log_prob) in enumerate(zip(rows, tokens.tolist(), log_probs.tolist(), strict=True)):
+                row.say(token, log_prob, None if supports is None else supports[place])
+                stopped = token in self.stop_tokens or bool(self.settings.stop_strings and self._says_stop(row))
+                if stopped or len(row.turn) >= self.settings.max_new_tokens:
+                    row.give_the_floor(stopped)
+            alive = close_ranks([row.finish is None for row in rows])
             if len(alive) < len(rows):
-                rows = [rows[position] for position in alive]
-                if not rows:
-                    return
-                cache.batch_select_indices(torch.tensor(alive, device=self.device))
-            newest = torch.tensor([[row.tokens[-1]] for row in rows], device=self.device)
-            logits_BV = self.policy.model(input_ids=newest, past_key_values=cache, use_cache=True).logits[:, -1]
+                decoder.keep(alive)
+                rows = [rows[place] for place in alive]
 
-    def _read_shared_prompts(self, rows: list[Row]) -> tuple[DynamicCache, Tensor]:
-        """Read as many prompt tokens as the shortest prompt has, each distinct beginning once."""
-        shortest = min(len(row.forced) for row in rows)
-        for row in rows:
-            for _ in range(shortest):
-                row.take(0, 0.0)
-        beginnings = torch.tensor([row.tokens for row in rows], device=self.device)
-        distinct, place_B = torch.unique(beginnings, dim=0, return_inverse=True)
-        cache = DynamicCache()
-        logits = self.policy.model(input_ids=distinct, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-        cache.batch_select_indices(place_B)
-        return cache, logits[place_B, -1]
+    def _draw(self, logits_BV: Tensor, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(tokens [B], their log-probs [B] in fp32, packed supports [B, ⌈V/8⌉] or None: any could come)."""
+        logits_BV = logits_BV.float() / self.policy.temperature
+        support_BV = self._support(logits_BV, rows)
+        if support_BV is not None:
+            logits_BV = logits_BV.masked_fill(~support_BV, sampling.NEVER)
+        probs_BV = logits_BV.softmax(dim=-1)
+        uniforms_B = torch.tensor([row.uniforms.random() for row in rows], dtype=torch.float64, device=self.device)
+        tokens_B = sampling.inverse_cdf(probs_BV, uniforms_B)
+        log_probs_B = probs_BV.gather(1, tokens_B[:, None])[:, 0].log()
+        return tokens_B, log_probs_B, None if support_BV is None else sampling.pack(support_BV)
 
-    def _draw(self, logits_BV: Tensor, rows: list[Row]) -> tuple[Tensor, Tensor]:
-        """Inverse-CDF sampling from one uniform a row: (tokens [B], log-probs [B] in fp32)."""
-        log_probs_BV = torch.log_softmax(logits_BV.float() / self.policy.temperature, dim=-1)
-        cumulative_BV = log_probs_BV.exp().double().cumsum(dim=-1)
-        # A row that is still being read draws nothing: its stream advances once an action.
-        uniforms_B = torch.tensor([0.0 if row.forced else row.uniforms.random() for row in rows], dtype=torch.float64)
-        wanted_B1 = uniforms_B.to(self.device)[:, None] * cumulative_BV[:, -1:]
-        tokens_B1 = torch.searchsorted(cumulative_BV, wanted_B1, right=True).clamp(max=logits_BV.shape[-1] - 1)
-        return tokens_B1[:, 0], log_probs_BV.gather(1, tokens_B1)[:, 0]
+    def _support(self, logits_BV: Tensor, rows: Sequence[Row]) -> Tensor | None:
+        settings = self.settings
+        if self.allowed is None and not settings.cuts_off:
+            return None
+        support_BV = torch.ones_like(logits_BV, dtype=torch.bool)
+        for place, row in enumerate(rows):
+            may = self.allowed(row.tokens, row.turn) if self.allowed else None
+            if may is not None:
+                support_BV[place] &= may
+            if len(row.turn) < settings.min_new_tokens:
+                support_BV[place, list(self.stop_tokens)] = False
+        if not support_BV.any(dim=1).all():
+            raise ValueError(
+                "nothing may come next: `allowed` forbids every token, or the shortest turn forbids the last"
+            )
+        return support_BV & sampling.support(
+            logits_BV.masked_fill(~support_BV, sampling.NEVER), settings.top_k, settings.top_p
+        )
+
+    def _says_stop(self, row: Row) -> bool:
+        assert self.text is not None
+        longest = max(map(len, self.settings.stop_strings))
+        said = self.text(row.turn[-longest - 8 :])  # a token has a character at least, save a few that have none
+        return any(each in said for each in self.settings.stop_strings)
+
+
+def close_ranks(alive: Sequence[bool]) -> list[int]:
+    """Which row stands where once the others are gone: the last ones step into the gaps, the rest stay."""
+    left = sum(alive)
+    movers = iter([place for place in range(left, len(alive)) if alive[place]][::-1])
+    return [place if alive[place] else next(movers) for place in range(left)]
+
+
+def _supports(rows: Sequence[Row]) -> Tensor:
+    """[B, T, ⌈V/8⌉] what could be chosen from, all ones where the policy did not act."""
+    width, device = next((each.shape, each.device) for row in rows for each in row.supports.values())
+    every = torch.full(width, 255, dtype=torch.uint8, device=device)
+    return padded([torch.stack([row.supports.get(t, every) for t in range(len(row.mask))]) for row in rows])
 
 
 def stream(seed: int, key: Key) -> np.random.Generator:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.linear import quickened
-from tutelage.formulas import kl, likelihood
+from tutelage.formulas import kl, likelihood, sampling
 from tutelage.trajectory import Batch, Evaluation
 
 
@@ -27,17 +27,22 @@ class LanguagePolicy(nn.Module):
             raise ValueError(f"temperature is {temperature}, expected more than 0 (a greedy policy has no log-probs)")
         self.model = quickened(model)
         self.temperature = temperature
-        self._head_is_plain = _head_is_plain(model)
+        self.head_is_plain = _head_is_plain(model)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, T+1, d] last hidden state at every observation."""
         return trunk(self.model)(input_ids=batch.observations, use_cache=False).last_hidden_state
 
     def action_logits(self, states_BSd: Tensor, batch: Batch) -> Tensor:
-        """[N, V] logits of the real actions, before the temperature."""
-        if self._head_is_plain:
-            return self.model.get_output_embeddings()(states_BSd[:, :-1][batch.mask_BT])
-        return self.model(input_ids=batch.observations, use_cache=False).logits[:, :-1][batch.mask_BT]
+        """[N, V] logits of the real actions, before the temperature; what could not be chosen is replayed as such."""
+        if self.head_is_plain:
+            logits_NV = self.model.get_output_embeddings()(states_BSd[:, :-1][batch.mask_BT])
+        else:
+            logits_NV = self.model(input_ids=batch.observations, use_cache=False).logits[:, :-1][batch.mask_BT]
+        support = batch.extras.get("support")
+        if support is None:
+            return logits_NV
+        return logits_NV.masked_fill(~sampling.unpack(support[batch.mask_BT], logits_NV.shape[-1]), sampling.NEVER)
 
     def evaluate(self, states_BSd: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """(log_probs_BT, entropy_BT), 0 where the policy did not act."""

@@ -209,7 +209,7 @@ class Evaluation:
     """What policy and value say about the steps of a batch; entries that mask_BT leaves out mean nothing.
 
     log_probs_BT: [B, T] log π(a_t|s_t), fp32, at the sampling temperature
-    entropy_BT: [B, T] nats
+    entropy_BT: [B, T] nats; for reports, it may be NaN where a gradient is being computed
     values_BS: [B, T+1] V(s_t), the last real one being the state after the last action
     """
 

@@ -52,6 +52,10 @@ class Decoder(Protocol):
         """Whether sequences of so many tokens are read rightly."""
         ...
 
+    def begin(self) -> None:
+        """No rows yet, and the weights as they are now."""
+        ...
+
 
 def decoder_of(policy: LanguagePolicy, longest: int) -> Decoder:
     """The fastest decoder that gives this model's own logits for sequences of up to `longest` tokens."""
@@ -71,6 +75,9 @@ class Rereading:
 
     def fits(self, longest: int) -> bool:
         return True
+
+    def begin(self) -> None:
+        pass
 
     def add(self, rows: Sequence[Running]) -> None:
         pass
@@ -99,6 +106,10 @@ class Slots:
 
     def fits(self, longest: int) -> bool:
         return longest <= window(self.policy)
+
+    def begin(self) -> None:
+        self.used = 0
+        self.head.forget()
 
     def add(self, rows: Sequence[Running]) -> None:
         """Reads every distinct beginning once, all but its last token, and copies it to those who share it."""
@@ -194,15 +205,19 @@ class Head:
         weight = self.layer.weight if self.layer is not None else None
         fits = weight is not None and weight.dtype == torch.float32 and weight.device.type == "cpu"
         self.packs = fits and library() == "onednn" and weight is not None and weight.numel() >= WORTH_PACKING
-        self.version, self.packed = -1, None
+        self.packed: Tensor | None = None
+
+    def forget(self) -> None:
+        """The weights may have changed: not every optimiser leaves a trace of that (fused ones bump no version)."""
+        self.packed = None
 
     def __call__(self, states_Bd: Tensor) -> Tensor:
         if self.layer is None:
             return states_Bd  # the model's own forward went as far as its logits
         if not self.packs:
             return self.layer(states_Bd)
-        if self.version != self.layer.weight._version:  # it has learned since
-            self.version, self.packed = self.layer.weight._version, packed(self.layer.weight, len(states_Bd))
+        if self.packed is None:
+            self.packed = packed(self.layer.weight, len(states_Bd))
         return torch.ops.mkldnn._linear_pointwise.default(states_Bd, self.packed, self.layer.bias, "none", [], "")
 
 

@@ -47,6 +47,7 @@ class LocalLearner:
             eps=adam_epsilon,
             betas=betas,
             weight_decay=0.0,
+            fused=True,
         )
 
     def update(self, rows: Rows, loss: Callable[[Any], Sums]) -> dict[str, float]:

@@ -152,7 +152,7 @@ class NativeSampler:
     def _run(self, queue: deque[Row], decoder: Decoder) -> None:
         """Runs every episode of the queue to its end."""
         rows: list[Row] = []
-        decoder.keep([])
+        decoder.begin()
         slots = self.settings.episodes_at_once
         while rows or queue:
             if queue and len(rows) <= slots - max(1, slots // 8):

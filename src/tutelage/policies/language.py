@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.linear import quickened
+from tutelage.data.linear import Linear, quickened
 from tutelage.formulas import kl, likelihood, sampling
+from tutelage.policies.head import said
 from tutelage.trajectory import Batch, Evaluation
 
 
@@ -46,6 +47,11 @@ class LanguagePolicy(nn.Module):
 
     def evaluate(self, states_BSd: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """(log_probs_BT, entropy_BT), 0 where the policy did not act."""
+        head = self.model.get_output_embeddings()
+        if self.head_is_plain and type(head) in (nn.Linear, Linear) and "support" not in batch.extras:
+            states_Nd, actions_N = states_BSd[:, :-1][batch.mask_BT], batch.actions[batch.mask_BT]
+            log_probs_N, entropy_N = said(states_Nd, head.weight, head.bias, actions_N, self.temperature)
+            return _spread(log_probs_N, batch), _spread(entropy_N, batch)
         logits_NV = self.action_logits(states_BSd, batch)
         log_probs_N = likelihood.action_log_probs(logits_NV, batch.actions[batch.mask_BT], self.temperature)
         with torch.no_grad():  # entropy is reported, not optimised

@@ -39,13 +39,13 @@ class Linear(nn.Linear):
     """nn.Linear in oneDNN for large products on the CPU in fp32, and nn.Linear itself for any other."""
 
     def forward(self, input: Tensor) -> Tensor:
-        is_large = input.numel() * self.out_features >= SMALLEST
         fits = input.dtype == self.weight.dtype == torch.float32 and input.device.type == "cpu"
-        if not (is_large and fits) or torch.is_autocast_enabled("cpu"):
+        if not fits or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
-        if torch.is_grad_enabled():
-            return product(input, self.weight, self.bias)
-        return torch.ops.tutelage.linear(input, self.weight, self.bias)
+        if not torch.is_grad_enabled():
+            return torch.ops.tutelage.linear(input, self.weight, self.bias)
+        is_large = input.numel() * self.out_features >= SMALLEST
+        return product(input, self.weight, self.bias) if is_large else super().forward(input)
 
 
 class Product(torch.autograd.Function):
@@ -91,7 +91,12 @@ def packed(weight: Tensor, rows: int) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
 
 
-# An operator of its own, since torch.jit.trace cannot record oneDNN's.
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    is_large = x.numel() * weight.shape[0] >= SMALLEST
+    return _multiply(x, weight, bias) if is_large else torch.nn.functional.linear(x, weight, bias)
+
+
+# An operator of its own: torch.jit.trace cannot record oneDNN's, and would fix the choice at the size it was shown.
 _OPERATORS = torch.library.Library("tutelage", "FRAGMENT")
 _OPERATORS.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
-_OPERATORS.impl("linear", _multiply, "CPU")
+_OPERATORS.impl("linear", _linear, "CPU")

@@ -103,12 +103,13 @@ class Slots:
         self.slots = self.capacity = self.used = self.steps = 0
         self.head = Head(policy)
         self.single: Callable[..., Tensor] | None = None
+        self.tried = False
 
     def fits(self, longest: int) -> bool:
         return longest <= window(self.policy)
 
     def begin(self) -> None:
-        self.used = 0
+        self.used = self.steps = 0
         self.head.forget()
 
     def add(self, rows: Sequence[Running]) -> None:
@@ -146,10 +147,11 @@ class Slots:
         keys = [each[: len(rows), :, :seen] for each in self.keys]
         values = [each[: len(rows), :, :seen] for each in self.values]
         self.steps += 1
-        if self.steps == WORTH_TRACING:
-            self.single = traced(self.model, tokens, positions, keys, values)
-        advance = self.single or self._advance
-        return self.head(advance(tokens, positions, keys, values)[:, -1])
+        if self.steps >= WORTH_TRACING and not self.tried:
+            self.tried, self.single = True, traced(self.model, tokens, positions, keys, values)
+        # The same steps of every call, whatever was sampled before: a resumed run must add up in the same order.
+        quick = self.single if self.steps >= WORTH_TRACING else None
+        return self.head((quick or self._advance)(tokens, positions, keys, values)[:, -1])
 
     def keep(self, alive: Sequence[int]) -> None:
         moved = [(source, slot) for slot, source in enumerate(alive) if source != slot]

@@ -28,7 +28,8 @@ def said(
     """
     if torch.is_autocast_enabled(states_Nd.device.type):  # states come in the lower precision; so does the product
         weight_Vd = weight_Vd.to(states_Nd.dtype)
-    return _Said.apply(states_Nd, weight_Vd, bias_V, actions_N, temperature)  # pyright: ignore[reportReturnType]
+    learns = torch.is_grad_enabled() and (states_Nd.requires_grad or weight_Vd.requires_grad)
+    return _Said.apply(states_Nd, weight_Vd, bias_V, actions_N, temperature, learns)  # pyright: ignore[reportReturnType]
 
 
 class _Said(torch.autograd.Function):
@@ -36,11 +37,16 @@ class _Said(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, actions: Tensor, temperature: float
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        actions: Tensor,
+        temperature: float,
+        learns: bool,
     ) -> tuple[Tensor, Tensor]:
         log_probs = torch.empty(len(states), dtype=torch.float32, device=states.device)
         entropy = torch.full_like(log_probs, torch.nan)
-        learns = any(ctx.needs_input_grad)
         keeps = learns and len(states) * len(weight) <= KEPT
         kept: list[Tensor] = []
         for rows in _chunks(len(states), len(weight)):
@@ -80,7 +86,7 @@ class _Said(torch.autograd.Function):
                 to_weight = part if to_weight is None else to_weight.add_(part)
             if to_bias is not None:
                 to_bias += to_logits.sum(dim=0)
-        return to_states, to_weight, to_bias, None, None
+        return to_states, to_weight, to_bias, None, None, None
 
 
 def _chunks(rows: int, vocabulary: int) -> Iterator[slice]:

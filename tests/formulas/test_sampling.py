@@ -50,13 +50,34 @@ def test_the_uniform_names_the_token():
     assert sampling.inverse_cdf(probs, uniforms).tolist() == [0, 0, 2, 2, 3]
 
 
-def test_draws_follow_the_probabilities():
+@pytest.mark.parametrize("tokens", [40, 1024, 1025, 3000])
+def test_draws_follow_the_probabilities(tokens):
     generator = torch.Generator().manual_seed(0)
-    probs = torch.rand(40, generator=generator).softmax(0)
+    probs = (2 * torch.randn(tokens, generator=generator)).softmax(0)
     uniforms = torch.rand(20000, generator=generator, dtype=torch.float64)
-    drawn = sampling.inverse_cdf(probs.expand(20000, -1), uniforms)
-    counts = torch.bincount(drawn, minlength=40).numpy()
-    assert stats.chisquare(counts, probs.numpy() / probs.sum().item() * 20000).pvalue > 0.01
+    drawn = torch.cat([sampling.inverse_cdf(probs.expand(500, -1), each) for each in uniforms.split(500)])
+    order = probs.argsort(descending=True)
+    often, seldom = order[:30], order[30:]
+    counts = torch.bincount(drawn, minlength=tokens)
+    seen = torch.cat([counts[often], counts[seldom].sum()[None]]).numpy()
+    expected = torch.cat([probs[often], probs[seldom].sum()[None]]).double().numpy()
+    assert stats.chisquare(seen, expected / expected.sum() * 20000).pvalue > 0.01
+
+
+@pytest.mark.parametrize("tokens", [5, 1500, 5003])
+def test_it_is_the_cumulative_sum_and_never_says_the_impossible(tokens):
+    generator = torch.Generator().manual_seed(tokens)
+    probs = torch.rand(200, tokens, generator=generator) ** 8
+    probs[:, ::3] = 0.0
+    probs[:, -2:] = 0.0
+    uniforms = torch.rand(200, generator=generator, dtype=torch.float64)
+    uniforms[:3] = torch.tensor([0.0, 1 - 2**-53, 0.5])
+    drawn = sampling.inverse_cdf(probs, uniforms)
+    ends = probs.double().cumsum(-1)
+    slow = torch.searchsorted(ends, uniforms[:, None] * ends[:, -1:], right=True)[:, 0]
+    assert (probs.gather(1, drawn[:, None]) > 0).all()
+    gap = (ends.gather(1, drawn[:, None])[:, 0] - ends.gather(1, slow.clamp(max=tokens - 1)[:, None])[:, 0]).abs()
+    assert (gap / ends[:, -1] < 1e-5).all() and (drawn == slow).float().mean() > 0.98
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 8, 9, 23])

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SMALLEST = 8_000_000  # multiplications below which calling oneDNN costs more than it saves
+SMALLEST = 5_000_000  # multiplications below which calling oneDNN costs more than it saves
 
 
 @functools.cache

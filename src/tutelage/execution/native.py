@@ -172,11 +172,11 @@ class NativeSampler:
 
     def _draw(self, logits_BV: Tensor, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor | None]:
         """(tokens [B], their log-probs [B] in fp32, packed supports [B, ⌈V/8⌉] or None: any could come)."""
-        logits_BV = logits_BV.float() / self.policy.temperature
+        logits_BV = logits_BV.float().div_(self.policy.temperature)
         support_BV = self._support(logits_BV, rows)
         if support_BV is not None:
             logits_BV = logits_BV.masked_fill(~support_BV, sampling.NEVER)
-        probs_BV = logits_BV.softmax(dim=-1)
+        probs_BV = torch.softmax(logits_BV, dim=-1, out=logits_BV)  # in place: new memory costs more than the sum
         uniforms_B = torch.tensor([row.uniforms.random() for row in rows], dtype=torch.float64, device=self.device)
         tokens_B = sampling.inverse_cdf(probs_BV, uniforms_B)
         log_probs_B = probs_BV.gather(1, tokens_B[:, None])[:, 0].log()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+BLOCK = 256
 NEVER = -1e9  # a logit of what may not come: probability 0, and no NaN where a probability of 0 is multiplied by it
 
 
@@ -29,14 +30,34 @@ def support(logits_BV: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
 
 
 def inverse_cdf(probs_BV: Tensor, uniforms_B: Tensor) -> Tensor:
-    """[B] the first token whose cumulative probability exceeds the row's uniform in [0, 1).
+    """[B] the first token whose cumulative probability exceeds the row's uniform in [0, 1); never one of probability 0.
 
     One uniform a row: on a CPU torch.multinomial draws one a token, which costs more than the softmax of 32,000 logits.
+    A large vocabulary is searched by blocks first, which reads it once and adds up little.
     """
-    cumulative_BV = probs_BV.cumsum(dim=-1, dtype=torch.float64)
-    wanted_B1 = uniforms_B[:, None].to(cumulative_BV) * cumulative_BV[:, -1:]
-    found_B = torch.searchsorted(cumulative_BV, wanted_B1, right=True)[:, 0]
-    return found_B.clamp(max=probs_BV.shape[-1] - 1)
+    tokens = probs_BV.shape[-1]
+    if tokens <= 4 * BLOCK:
+        return _first_above(probs_BV, uniforms_B.double())
+    whole = tokens - tokens % BLOCK
+    sums_BK = probs_BV[:, :whole].reshape(len(probs_BV), -1, BLOCK).sum(dim=-1)
+    if whole < tokens:
+        sums_BK = torch.cat([sums_BK, probs_BV[:, whole:].sum(dim=-1, keepdim=True)], dim=-1)
+    ends_BK = sums_BK.cumsum(dim=-1, dtype=torch.float64)
+    wanted_B = uniforms_B.to(ends_BK) * ends_BK[:, -1]
+    block_B1 = _first_above(sums_BK, uniforms_B.double())[:, None]
+    places_BS = block_B1 * BLOCK + torch.arange(BLOCK, device=probs_BV.device)
+    inside_BS = probs_BV.gather(1, places_BS.clamp(max=tokens - 1)).masked_fill(places_BS >= tokens, 0.0)
+    sums_B = sums_BK.gather(1, block_B1)[:, 0].double()
+    rest_B = (wanted_B - ends_BK.gather(1, block_B1)[:, 0] + sums_B) / sums_B
+    return block_B1[:, 0] * BLOCK + _first_above(inside_BS, rest_B)
+
+
+def _first_above(weights_BK: Tensor, uniforms_B: Tensor) -> Tensor:
+    """[B] the first place whose cumulative share exceeds the uniform, at most the last that has any weight."""
+    ends_BK = weights_BK.cumsum(dim=-1, dtype=torch.float64)
+    found_B = torch.searchsorted(ends_BK, uniforms_B[:, None] * ends_BK[:, -1:], right=True)[:, 0]
+    places_K = torch.arange(weights_BK.shape[-1], device=weights_BK.device)
+    return torch.minimum(found_B, torch.where(weights_BK > 0, places_K, 0).amax(dim=-1))
 
 
 def pack(support_BV: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class PPOConfig:
     truncation_score: float | None = None
     value_weight: float = 0.5
     max_grad_norm: float = 1.0
-    tokens_at_once: int = 4096
+    tokens_at_once: int = 1024
     parity_tolerance_nats: float = 1e-3
     seed: int = 0
 

@@ -28,7 +28,7 @@ class RewardModelConfig:
     learning_rate: float = 3e-4
     warm_up: int = 10
     max_grad_norm: float = 1.0
-    tokens_at_once: int = 4096
+    tokens_at_once: int = 1024
     held_out_fraction: float = 0.1
     seed: int = 0
 

@@ -26,7 +26,7 @@ class SFTConfig:
     learning_rate: float = 1e-3
     warm_up: int = 20
     max_grad_norm: float = 1.0
-    tokens_at_once: int = 4096
+    tokens_at_once: int = 1024
     seed: int = 0
 
     def total_steps(self, rows: int) -> int:

@@ -34,7 +34,7 @@ class LocalLearner:
         *,
         schedule: Callable[[int], float] = lambda update: 1.0,
         max_grad_norm: float = 1.0,
-        tokens_at_once: int = 4096,
+        tokens_at_once: int = 1024,
         adam_epsilon: float = 1e-5,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:

@@ -42,7 +42,7 @@ class Flight:
     score: Score
     codec: Codec
     stop_tokens: Sequence[int]
-    tokens_at_once: int = 4096
+    tokens_at_once: int = 1024
     tolerance_nats: float = 1e-3
     noisy: bool = False
 

@@ -250,7 +250,7 @@ def prompt_keys(prompts: int, config: PPOConfig, step: int) -> list[Key]:
 
 @torch.no_grad()
 def sequence_kl(
-    policy: LanguagePolicy, reference: LanguagePolicy, batch: Batch, tokens_at_once: int = 4096
+    policy: LanguagePolicy, reference: LanguagePolicy, batch: Batch, tokens_at_once: int = 1024
 ) -> dict[str, float]:
     """Mean KL of a reply over the policy's own replies, in nats: as it was sampled, and exactly at the states visited.
 

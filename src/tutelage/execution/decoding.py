@@ -314,6 +314,7 @@ def _slots_fit(policy: LanguagePolicy) -> bool:
     return known
 
 
+@torch.no_grad()
 def _compared(policy: LanguagePolicy) -> bool:
     size = policy.model.config.get_text_config().vocab_size
     rows = [_Probe([(7 * place + row) % size for place in range(length)]) for row, length in ((1, 6), (2, 3), (1, 6))]

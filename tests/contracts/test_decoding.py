@@ -1,0 +1,192 @@
+"""What the native sampler offers beyond one reply a prompt: refills, limits, supports, stop strings, other families."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.conftest import FAMILIES
+from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, MistralConfig, MistralForCausalLM
+
+from tutelage.environments.dialogue import Dialogue
+from tutelage.environments.language import Language
+from tutelage.execution import decoding, native
+from tutelage.execution.native import NativeSampler, SamplingSettings, close_ranks
+from tutelage.policies.language import Frozen, LanguagePolicy
+from tutelage.trajectory import Key
+
+EOS = 1
+PROMPTS = [[0, 5, 6], [0, 7, 8, 9, 10, 11], [0, 12], [0, 3, 4, 5, 6, 7, 8]]
+KEYS = [Key(0, prompt, sample) for prompt in range(4) for sample in range(5)]
+
+
+def drawn(policy, stops=(EOS,), keys=KEYS, environment=None, text=None, allowed=None, **settings):
+    chosen = SamplingSettings(**{"max_new_tokens": 24, **settings})
+    sampler = NativeSampler(policy, stops, 4, chosen, text=text, allowed=allowed)
+    return sampler.sample(environment or Language(PROMPTS), keys)
+
+
+def gap(policy, batch):
+    with torch.no_grad():
+        return float((policy.log_probs(batch) - batch.behaviour_log_probs_BT)[batch.mask_BT].abs().max())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_sampled_in_slots_and_recorded(family):
+    """The fast way is really taken, and its recording goes on following the weights."""
+    torch.manual_seed(0)
+    policy = LanguagePolicy(AutoModelForCausalLM.from_config(FAMILIES[family]).eval())
+    sampler = NativeSampler(policy, [EOS], 4, SamplingSettings(max_new_tokens=24, min_new_tokens=20))
+    sampler.sample(Language(PROMPTS), KEYS)
+    assert isinstance(sampler.decoder, decoding.Slots)
+    assert sampler.decoder.single is not None
+    with torch.no_grad():
+        for each in policy.parameters():
+            each.mul_(1.3)
+    again = sampler.sample(Language(PROMPTS), KEYS)
+    assert gap(policy, again) < 1e-5
+
+
+@pytest.mark.parametrize("slots", [1, 3, 8, 20])
+def test_a_queue_that_waits_for_room_draws_the_same_replies(tiny_policy, slots):
+    whole, queued = drawn(tiny_policy), drawn(tiny_policy, episodes_at_once=slots)
+    assert torch.equal(whole.observations, queued.observations)
+    assert torch.allclose(whole.behaviour_log_probs_BT, queued.behaviour_log_probs_BT, atol=1e-5)
+    assert len({int(length) for length in whole.lengths_B}) > 5  # they end at different times
+
+
+def test_a_shared_prompt_is_read_once(tiny_policy, monkeypatch):
+    read = []
+    whole = decoding.Slots._read
+
+    def counting(self, slots, tokens, starts):
+        read.extend(tuple(each) for each in tokens)
+        return whole(self, slots, tokens, starts)
+
+    decoding.decoder_of(tiny_policy, 64)  # compares once whether slots fit this model
+    monkeypatch.setattr(decoding.Slots, "_read", counting)
+    drawn(tiny_policy)
+    assert sorted(read) == sorted(tuple(prompt[:-1]) for prompt in PROMPTS)
+
+
+def test_an_answer_is_read_into_the_cache_and_the_talk_goes_on(tiny_policy):
+    talk = Dialogue(PROMPTS, lambda said: [11, 12, 13, 14], turns=3)
+    batch = drawn(tiny_policy, environment=talk, max_new_tokens=5, episodes_at_once=6)
+    assert gap(tiny_policy, batch) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "settings", [{"top_k": 4}, {"top_p": 0.6}, {"min_new_tokens": 9}, {"top_k": 9, "top_p": 0.8, "min_new_tokens": 3}]
+)
+def test_what_was_left_to_choose_from_is_kept_and_replayed(tiny_policy, settings):
+    batch = drawn(tiny_policy, **settings)
+    assert gap(tiny_policy, batch) < 1e-5
+    with torch.no_grad():
+        kl = (tiny_policy.log_probs(batch) - Frozen(tiny_policy)(batch))[batch.mask_BT]
+    assert float(kl.abs().max()) < 1e-6  # the reference starts as the policy under the same support
+    assert int(batch.mask_BT.sum(dim=1).min()) >= settings.get("min_new_tokens", 1)
+    unrestricted = _without_support(batch)
+    assert gap(tiny_policy, unrestricted) > 1e-3
+
+
+def _without_support(batch):
+    return replace(batch, extras={})
+
+
+def test_top_k_takes_none_but_the_likeliest(tiny_policy):
+    batch = drawn(tiny_policy, top_k=2, stops=())
+    with torch.no_grad():
+        plain = _without_support(batch)
+        logits = tiny_policy.action_logits(tiny_policy.states(plain), plain)
+    best = logits.topk(2, dim=-1).indices
+    assert (best == batch.actions[batch.mask_BT][:, None]).any(dim=1).all()
+
+
+def test_several_stop_tokens_end_a_turn_and_count(tiny_policy):
+    batch = drawn(tiny_policy, stops=(EOS, 5, 9))
+    last = batch.actions.gather(1, batch.last_action_B[:, None])[:, 0]
+    assert batch.terminated_B.any()
+    assert all((int(token) in (EOS, 5, 9)) == bool(end) for token, end in zip(last, batch.terminated_B, strict=True))
+
+
+def test_a_stop_string_ends_a_turn_wherever_its_tokens_part(tiny_policy):
+    def text(tokens):
+        return "".join(chr(97 + token) for token in tokens)
+
+    free = drawn(tiny_policy, stops=())
+    row = free.actions[0][free.mask_BT[0]].tolist()
+    wanted = text(row[6:9])
+    batch = drawn(tiny_policy, stops=(), stop_strings=(wanted, "never said"), text=text)
+    said = batch.actions[0][batch.mask_BT[0]].tolist()
+    assert said == row[: text(row).index(wanted) + 3] and bool(batch.terminated_B[0])
+    with pytest.raises(ValueError, match="text"):
+        drawn(tiny_policy, stop_strings=("a",))
+
+
+def test_a_constraint_is_kept_to_and_replayed(tiny_policy):
+    """Every other token must be the one after the one before: a grammar as a function."""
+
+    def allowed(tokens, turn):
+        if len(turn) % 2 == 0:
+            return None
+        only = torch.zeros(23, dtype=torch.bool)
+        only[(tokens[-1] + 1) % 23] = True
+        return only
+
+    batch = drawn(tiny_policy, stops=(), allowed=allowed)
+    for row in range(len(batch)):
+        said = batch.actions[row][batch.mask_BT[row]].tolist()
+        assert all(second == (first + 1) % 23 for first, second in zip(said[::2], said[1::2], strict=True))
+    assert gap(tiny_policy, batch) < 1e-5
+    with pytest.raises(ValueError, match="nothing may come next"):
+        drawn(tiny_policy, allowed=lambda tokens, turn: torch.zeros(23, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("wrong", [{"top_k": -1}, {"top_p": 0.0}, {"min_new_tokens": 25}, {"max_new_tokens": 0}])
+def test_settings_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"top_k|min_new_tokens"):
+        SamplingSettings(**{"max_new_tokens": 24, **wrong})
+
+
+def test_a_family_that_slots_do_not_fit_is_read_anew():
+    """BLOOM tells positions by the mask; a sliding window that is too short forgets. Both are still sampled rightly."""
+    torch.manual_seed(0)
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=23, hidden_size=32, n_layer=2, n_head=4)).eval()
+    narrow = MistralConfig(
+        vocab_size=23,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=6,
+    )
+    for model in (bloom, MistralForCausalLM(narrow).eval()):
+        policy = LanguagePolicy(model)
+        sampler = NativeSampler(policy, [EOS], 4, SamplingSettings(max_new_tokens=12))
+        batch = sampler.sample(Language(PROMPTS), KEYS[:6])
+        assert isinstance(sampler.decoder, decoding.Rereading)
+        assert gap(policy, batch) < 1e-5
+
+
+def test_the_recorded_step_is_the_model_to_the_bit(tiny_policy, monkeypatch):
+    recorded = drawn(tiny_policy, stops=())
+    monkeypatch.setattr(decoding, "WORTH_TRACING", 10**9)
+    plain = drawn(tiny_policy, stops=())
+    assert torch.equal(recorded.observations, plain.observations)
+    assert torch.equal(recorded.behaviour_log_probs_BT, plain.behaviour_log_probs_BT)
+
+
+def test_ranks_close_with_as_few_moves_as_there_are_gaps():
+    assert close_ranks([True, True, True]) == [0, 1, 2]
+    assert close_ranks([False, True, False, True, True]) == [4, 1, 3]
+    assert close_ranks([False, False]) == []
+    assert close_ranks([True, False, False]) == [0]
+
+
+def test_a_stream_is_fixed_by_its_key_alone():
+    first, second = (native.stream(3, Key(1, 2, 3)).random(4) for _ in range(2))
+    assert (first == second).all()
+    others = [native.stream(*each).random() for each in ((4, Key(1, 2, 3)), (3, Key(2, 2, 3)), (3, Key(1, 3, 2)))]
+    assert len({first[0], *others}) == 4

@@ -3,8 +3,8 @@
     python benchmarks/limit.py [rounds]
 
 Operations of the plain formula (two a weight forward, four backward, the head on action positions only; recomputation,
-padding, attention and everything that is no matrix product do not count) over the seconds of the phase, as a part of the
-matrix rate of the same run: torch's own product of 1024 × 1024 matrices, and the best that oneDNN reaches on them.
+padding, attention and everything that is no matrix product do not count) over the seconds of the phase, as a part of
+the matrix rate of the same run: torch's own product of 1024 x 1024 matrices, and what oneDNN reaches on them.
 """
 
 from __future__ import annotations

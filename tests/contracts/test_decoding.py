@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.conftest import FAMILIES
+from tests.conftest import FAMILIES, SIZES, TOKENS
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, MistralConfig, MistralForCausalLM
 
 from tutelage.environments.dialogue import Dialogue
@@ -64,9 +64,10 @@ def test_a_shared_prompt_is_read_once(tiny_policy, monkeypatch):
         read.extend(tuple(each) for each in tokens)
         return whole(self, slots, tokens, starts)
 
-    decoding.decoder_of(tiny_policy, 64)  # compares once whether slots fit this model
+    sampler = NativeSampler(tiny_policy, [EOS], 4, SamplingSettings(max_new_tokens=24))
+    sampler.decoder = decoding.decoder_of(tiny_policy)  # it compares first whether slots fit this model
     monkeypatch.setattr(decoding.Slots, "_read", counting)
-    drawn(tiny_policy)
+    sampler.sample(Language(PROMPTS), KEYS)
     assert sorted(read) == sorted(tuple(prompt[:-1]) for prompt in PROMPTS)
 
 
@@ -149,25 +150,26 @@ def test_settings_that_mean_nothing_are_refused(wrong):
         SamplingSettings(**{"max_new_tokens": 24, **wrong})
 
 
-def test_a_family_that_slots_do_not_fit_is_read_anew():
-    """BLOOM tells positions by the mask; a sliding window that is too short forgets. Both are still sampled rightly."""
+def test_a_family_that_slots_do_not_fit_is_read_anew(capsys):
+    """BLOOM tells positions by the mask: it is still sampled rightly, and one is told that it is slow."""
     torch.manual_seed(0)
-    bloom = BloomForCausalLM(BloomConfig(vocab_size=23, hidden_size=32, n_layer=2, n_head=4)).eval()
-    narrow = MistralConfig(
-        vocab_size=23,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=6,
-    )
-    for model in (bloom, MistralForCausalLM(narrow).eval()):
-        policy = LanguagePolicy(model)
-        sampler = NativeSampler(policy, [EOS], 4, SamplingSettings(max_new_tokens=12))
-        batch = sampler.sample(Language(PROMPTS), KEYS[:6])
-        assert isinstance(sampler.decoder, decoding.Rereading)
-        assert gap(policy, batch) < 1e-5
+    policy = LanguagePolicy(BloomForCausalLM(BloomConfig(vocab_size=23, hidden_size=32, n_layer=2, n_head=4)).eval())
+    sampler = NativeSampler(policy, [EOS], 4, SamplingSettings(max_new_tokens=12))
+    batch = sampler.sample(Language(PROMPTS), KEYS[:6])
+    assert isinstance(sampler.decoder, decoding.Rereading) and "anew" in capsys.readouterr().err
+    assert gap(policy, batch) < 1e-5
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_what_a_window_forgets_is_forgotten_in_slots_too(turns):
+    """Also where only later turns outgrow the window, and where short rows outlive long ones."""
+    torch.manual_seed(0)
+    narrow = MistralConfig(**{**SIZES, **TOKENS}, sliding_window=16, initializer_range=0.2)
+    policy = LanguagePolicy(MistralForCausalLM(narrow).eval())
+    talk = Dialogue(PROMPTS, lambda said: [11, 12], turns=turns)
+    batch = drawn(policy, environment=talk, max_new_tokens=7 if turns > 1 else 20, episodes_at_once=6)
+    assert int(batch.lengths_B.min()) < 16 < int(batch.lengths_B.max())
+    assert gap(policy, batch) < 1e-5
 
 
 def test_the_recorded_step_is_the_model_to_the_bit(tiny_policy, monkeypatch):

@@ -142,9 +142,7 @@ class NativeSampler:
             row = Row(index, episode, stream(self.seed, key), first, [False] * (len(first) - 1))
             row.log_probs = [0.0] * len(row.mask)
             rows.append(row)
-        longest = max(len(row.tokens) for row in rows) + self.settings.max_new_tokens
-        if self.decoder is None or not self.decoder.fits(longest):
-            self.decoder = decoder_of(self.policy, longest)
+        self.decoder = self.decoder or decoder_of(self.policy)
         self._run(deque(sorted(rows, key=lambda row: (len(row.tokens), row.tokens))), self.decoder)
         batch = Batch.of([row.trajectory(key, self.device) for row, key in zip(rows, keys, strict=True)])
         return batch.with_extras(support=_supports(rows)) if any(row.supports for row in rows) else batch

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,12 +49,12 @@ class Flight:
 
 @dataclass(frozen=True)
 class Finding:
-    """passed is None where a check does not apply. remedy: what to do where it failed."""
+    """passed is None where a check does not apply. remedy: what to do where it failed. name: of the check."""
 
-    name: str
     passed: bool | None
     found: str
     remedy: str = ""
+    name: str = ""
 
 
 Check = Callable[[Flight, Batch], Finding]
@@ -63,7 +63,7 @@ Check = Callable[[Flight, Batch], Finding]
 def preflight(flight: Flight) -> list[Finding]:
     """Every check on one probe, in the order in which their failures explain each other."""
     batch = flight.sampler.sample(flight.environment, probe_keys(len(flight.environment.prompts), PROBE_STEP))
-    return [attempted(check, flight, batch) for check in CHECKS]
+    return [replace(attempted(check, flight, batch), name=name) for name, check in CHECKS.items()]
 
 
 def probe_keys(prompts: int, step: int) -> list[Key]:
@@ -75,7 +75,7 @@ def attempted(check: Check, flight: Flight, batch: Batch) -> Finding:
     try:
         return check(flight, batch)
     except (InputError, RuntimeError, ValueError, IndexError) as error:
-        return Finding(check.__name__.replace("_", " "), False, str(error), "mend what the message names")
+        return Finding(False, str(error), "mend what the message names")
 
 
 def dropout_is_off(flight: Flight, batch: Batch) -> Finding:
@@ -87,7 +87,6 @@ def dropout_is_off(flight: Flight, batch: Batch) -> Finding:
         first, second = (flight.actor_critic(batch).log_probs_BT for _ in range(2))
     gap = largest(first - second, batch.mask_BT)
     return Finding(
-        "dropout is off",
         not active and gap == 0.0,
         f"{len(active)} active dropout layers, two passes differ by {gap:.2g} nats",
         "call .eval() on the models, or load them with dropout 0: old and new log-probs must be of one policy",
@@ -97,7 +96,6 @@ def dropout_is_off(flight: Flight, batch: Batch) -> Finding:
 def sampler_is_learner(flight: Flight, batch: Batch) -> Finding:
     gap = parity_gap(flight, batch)
     return Finding(
-        "sampler is learner",
         gap <= flight.tolerance_nats,
         f"log-probs differ by at most {gap:.2g} nats an action (allowed {flight.tolerance_nats:g})",
         "give both the same weights, temperature and precision",
@@ -115,7 +113,6 @@ def new_weights_arrive(flight: Flight, batch: Batch) -> Finding:
         gap = parity_gap(flight, drawn)
     flight.sampler.publish()
     return Finding(
-        "new weights arrive",
         gap <= flight.tolerance_nats and moved > flight.tolerance_nats,
         f"after a nudge that moved log-probs by {moved:.2g} nats, sampler and learner differ by {gap:.2g}",
         "hand the sampler the learner's weights at every publish, an adapter merged or delivered",
@@ -130,7 +127,6 @@ def samples_are_of_the_policy(flight: Flight, batch: Batch) -> Finding:
     spread = float(spread_N.sum().sqrt())
     sigmas = float((said_N - mean_N).sum()) / spread if spread > 0 else 0.0
     return Finding(
-        "samples are of the policy",
         sigmas < SIGMAS,
         f"sampled log-probs are {sigmas:.1f} deviations above what the policy's own would be (allowed {SIGMAS:g})",
         "sample without top-p, top-k or greed: what was cut off is not in the log-probs",
@@ -141,7 +137,6 @@ def reference_is_the_start(flight: Flight, batch: Batch) -> Finding:
     with torch.no_grad():
         gap = largest(flight.policy.log_probs(batch) - flight.reference(batch), batch.mask_BT)
     return Finding(
-        "reference is the start",
         gap <= 1e-5,
         f"log-probs of policy and reference differ by at most {gap:.2g} nats at step 0",
         "take the reference from the weights that training starts with, at the policy's temperature",
@@ -159,7 +154,6 @@ def neighbours_do_not_matter(flight: Flight, batch: Batch) -> Finding:
             values = together.values_BS[row : row + 1, :steps] - alone.values_BS[:, :-1]
             worst = max(worst, largest(values, mask) / max(1.0, float(alone.values_BS.abs().max())))
     return Finding(
-        "neighbours do not matter",
         worst <= 1e-4,
         f"a reply alone and in a padded batch differ by at most {worst:.2g}",
         "the model sees padding: mask it, count positions from the first real token, or pad on the right",
@@ -175,7 +169,6 @@ def cuts_do_not_matter(flight: Flight, batch: Batch) -> Finding:
     scale = max(float(each.abs().max()) for each in whole) or 1.0
     worst = max(float((a - b).abs().max()) for a, b in zip(whole, cut, strict=True)) / scale
     return Finding(
-        "micro-batches do not matter",
         worst <= 1e-3,
         f"gradients of one pass and of two differ by {worst:.2g} of the largest",
         "a layer mixes the rows of a batch (batch norm, a mask over the batch): it cannot be trained in micro-batches",
@@ -192,7 +185,6 @@ def ends_are_actions(flight: Flight, batch: Batch) -> Finding:
         wrong += bool(batch.mask_BT[row, last + 1 :].any())
         wrong += bool(flight.stop_tokens and batch.terminated_B[row] and not stopped)
     return Finding(
-        "ends are actions",
         wrong == 0,
         f"{wrong} of {len(batch)} replies have an end that is masked, padding that counts, or an end without a stop",
         "take masks from lengths and finish reasons, never from token != pad",
@@ -201,13 +193,12 @@ def ends_are_actions(flight: Flight, batch: Batch) -> Finding:
 
 def an_end_can_be_reached(flight: Flight, batch: Batch) -> Finding:
     if not flight.stop_tokens:
-        return Finding("an end can be reached", None, "replies have a fixed length")
+        return Finding(None, "replies have a fixed length")
     with torch.no_grad():
         logits_NV = flight.policy.action_logits(flight.policy.states(batch), batch).float() / flight.policy.temperature
     known = [token for token in flight.stop_tokens if 0 <= token < logits_NV.shape[-1]]
     likely = float(logits_NV.softmax(-1)[:, known].sum(-1).max()) if known else 0.0
     return Finding(
-        "an end can be reached",
         likely > 1e-9,
         f"the likeliest end in {len(logits_NV)} states has probability {likely:.2g}",
         "check the tokenizer's eos_token against the model's vocabulary: no reply can end",
@@ -218,7 +209,6 @@ def one_beginning(flight: Flight, batch: Batch) -> Finding:
     begin = flight.codec.tokenizer.bos_token_id
     doubled = sum(list(each[:2]) == [begin, begin] for each in flight.environment.prompts) if begin is not None else 0
     return Finding(
-        "one beginning of sequence",
         doubled == 0,
         f"{doubled} of {len(flight.environment.prompts)} prompts begin with it twice",
         "the chat template writes one already: tokenize its text without special tokens",
@@ -228,7 +218,7 @@ def one_beginning(flight: Flight, batch: Batch) -> Finding:
 def chat_template_comes_round(flight: Flight, batch: Batch) -> Finding:
     tokenizer: Any = flight.codec.tokenizer
     if not tokenizer.chat_template:
-        return Finding("chat template comes round", None, "the tokenizer has none")
+        return Finding(None, "the tokenizer has none")
     asked = [{"role": "user", "content": "a"}]
     before = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     whole = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": "b"}], tokenize=False)
@@ -236,7 +226,6 @@ def chat_template_comes_round(flight: Flight, batch: Batch) -> Finding:
     begin = tokenizer.bos_token_id
     stripped = len(tokens) - len(flight.codec.prompt(before))
     return Finding(
-        "chat template comes round",
         whole.startswith(before),
         f"a prompt is{'' if whole.startswith(before) else ' not'} the beginning of its whole talk"
         + (f"; {stripped} doubled beginnings are dropped" if begin is not None and stripped else ""),
@@ -247,12 +236,11 @@ def chat_template_comes_round(flight: Flight, batch: Batch) -> Finding:
 def reward_reads_the_same_tokens(flight: Flight, batch: Batch) -> Finding:
     other = getattr(flight.score, "codec", None)
     if other is None or other.tokenizer is flight.codec.tokenizer:
-        return Finding("reward reads the same tokens", None, "the reward shares the policy's tokenizer")
+        return Finding(None, "the reward shares the policy's tokenizer")
     prompts, responses = flight.codec.prompts_and_responses(batch)
     texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True) if prompt + response]
     wrong = sum(other.prompt(text) != flight.codec.prompt(text) for text in texts)
     return Finding(
-        "reward reads the same tokens",
         wrong == 0,
         f"{wrong} of {len(texts)} texts become other tokens",
         "train the reward model from the policy's own model, or give the reward as a function of texts",
@@ -264,7 +252,6 @@ def reward_is_finite(flight: Flight, batch: Batch) -> Finding:
     bad = int((~score_BT.isfinite()).sum())
     outside = int((score_BT[~batch.mask_BT] != 0).sum())
     return Finding(
-        "reward is finite",
         bad == 0 and outside == 0,
         f"{bad} scores are not finite, {outside} stand where the policy did not act",
         "mend the reward: it must give one finite number for each reply",
@@ -274,7 +261,6 @@ def reward_is_finite(flight: Flight, batch: Batch) -> Finding:
 def reward_is_deterministic(flight: Flight, batch: Batch) -> Finding:
     gap = float((flight.score(batch) - flight.score(batch)).abs().max())
     return Finding(
-        "reward is deterministic",
         gap == 0.0 or flight.noisy,
         f"asked twice it differs by {gap:.2g}" + (" (declared noisy)" if flight.noisy else ""),
         "seed the reward, turn off its dropout, or declare it noisy",
@@ -289,7 +275,6 @@ def reward_is_not_constant(flight: Flight, batch: Batch) -> Finding:
         drawn = flight.sampler.sample(flight.environment, probe_keys(prompts, PROBE_STEP + 2 + further))
         scores = torch.cat([scores, flight.score(drawn).sum(dim=1)])
     return Finding(
-        "reward is not constant",
         len(scores.unique()) > 1,
         f"deviation {float(scores.std(unbiased=False)):.2g} over {len(scores)} replies",
         "a reward that says the same of every reply teaches nothing: check what it is given",
@@ -305,31 +290,30 @@ def memory_suffices(flight: Flight, batch: Batch) -> Finding:
     needed = sum(3 * size for size, learns in counts if learns) + kept  # the weights themselves are there already
     free = free_bytes(next(module.parameters()).device)
     return Finding(
-        "memory suffices",
         needed < free,
         f"about {needed / 2**30:.2f} GiB needed, {free / 2**30:.2f} GiB free",
         "lower --tokens-at-once, train a LoRA adapter (--lora-rank), or take a smaller model",
     )
 
 
-CHECKS: tuple[Check, ...] = (
-    dropout_is_off,
-    sampler_is_learner,
-    new_weights_arrive,
-    samples_are_of_the_policy,
-    reference_is_the_start,
-    neighbours_do_not_matter,
-    cuts_do_not_matter,
-    ends_are_actions,
-    an_end_can_be_reached,
-    one_beginning,
-    chat_template_comes_round,
-    reward_reads_the_same_tokens,
-    reward_is_finite,
-    reward_is_deterministic,
-    reward_is_not_constant,
-    memory_suffices,
-)
+CHECKS: dict[str, Check] = {
+    "dropout is off": dropout_is_off,
+    "sampler is learner": sampler_is_learner,
+    "new weights arrive": new_weights_arrive,
+    "samples are of the policy": samples_are_of_the_policy,
+    "reference is the start": reference_is_the_start,
+    "neighbours do not matter": neighbours_do_not_matter,
+    "micro-batches do not matter": cuts_do_not_matter,
+    "ends are actions": ends_are_actions,
+    "an end can be reached": an_end_can_be_reached,
+    "one beginning of sequence": one_beginning,
+    "chat template comes round": chat_template_comes_round,
+    "reward reads the same tokens": reward_reads_the_same_tokens,
+    "reward is finite": reward_is_finite,
+    "reward is deterministic": reward_is_deterministic,
+    "reward is not constant": reward_is_not_constant,
+    "memory suffices": memory_suffices,
+}
 
 
 def largest(difference: Tensor, mask: Tensor) -> float:

@@ -1,7 +1,7 @@
 """Matrix products of linear layers in oneDNN, where torch's own library leaves half of the machine unused.
 
 On AMD processors with AVX-512 torch multiplies fp32 matrices with MKL, which takes its AVX2 kernels there. oneDNN, in
-torch too, is two to three times as fast at the same precision (benchmarks/limit.py). Nothing changes elsewhere.
+torch too, is twice as fast and more at the same precision (benchmarks/limit.py). Nothing changes elsewhere.
 The choice depends on the machine alone, stands in every config.json, and a resume on another machine is refused.
 """
 
@@ -39,13 +39,11 @@ class Linear(nn.Linear):
     """nn.Linear in oneDNN for large products on the CPU in fp32, and nn.Linear itself for any other."""
 
     def forward(self, input: Tensor) -> Tensor:
-        fits = input.dtype == self.weight.dtype == torch.float32 and input.device.type == "cpu"
-        if not fits or torch.is_autocast_enabled("cpu"):
+        if input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
         if not torch.is_grad_enabled():
             return torch.ops.tutelage.linear(input, self.weight, self.bias)
-        is_large = input.numel() * self.out_features >= SMALLEST
-        return product(input, self.weight, self.bias) if is_large else super().forward(input)
+        return product(input, self.weight, self.bias) if suits(input, self.weight) else super().forward(input)
 
 
 class Product(torch.autograd.Function):
@@ -78,12 +76,15 @@ def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
 
 
-def multiply(x: Tensor, weight: Tensor) -> Tensor:
-    """[M, K] · [N, K]ᵀ -> [M, N] without a gradient, by whichever library is faster here."""
+def suits(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN is the faster one for this product: here, in fp32, and large enough."""
     plain = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
-    if library() == "onednn" and plain and x.numel() * weight.shape[0] >= SMALLEST:
-        return _multiply(x, weight, None)
-    return torch.nn.functional.linear(x, weight)
+    return library() == "onednn" and plain and x.numel() * weight.shape[0] >= SMALLEST
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """[..., K] · [N, K]ᵀ + [N] -> [..., N] without a gradient, by whichever library is faster here."""
+    return _multiply(x, weight, bias) if suits(x, weight) else torch.nn.functional.linear(x, weight, bias)
 
 
 def packed(weight: Tensor, rows: int) -> Tensor:
@@ -91,12 +92,7 @@ def packed(weight: Tensor, rows: int) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    is_large = x.numel() * weight.shape[0] >= SMALLEST
-    return _multiply(x, weight, bias) if is_large else torch.nn.functional.linear(x, weight, bias)
-
-
 # An operator of its own: torch.jit.trace cannot record oneDNN's, and would fix the choice at the size it was shown.
 _OPERATORS = torch.library.Library("tutelage", "FRAGMENT")
 _OPERATORS.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
-_OPERATORS.impl("linear", _linear, "CPU")
+_OPERATORS.impl("linear", multiply, "CPU")

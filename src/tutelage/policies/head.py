@@ -95,8 +95,5 @@ def _chunks(rows: int, vocabulary: int) -> Iterator[slice]:
 
 
 def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    logits = multiply(states, weight)
-    if bias is not None:
-        logits = logits + bias
-    logits = logits.float()
+    logits = multiply(states, weight, bias).float()
     return logits if temperature == 1.0 else logits.div_(temperature)

@@ -215,9 +215,10 @@ def check_first(flight: Flight, run: Run) -> None:
     """The preflight, once a run: a table, preflight.json, and an InputError where something failed."""
     target = run.path / "preflight.json"
     if target.exists():
-        return None
+        return
     if run.skip_preflight:
-        return write_json(target, {"skipped": True})
+        write_json(target, {"skipped": True})
+        return
     findings = preflight(flight)
     print(as_table(findings))
     failed = [each for each in findings if each.passed is False]
@@ -228,7 +229,6 @@ def check_first(flight: Flight, run: Run) -> None:
             f"First: {first}; {failed[0].remedy}. --skip-preflight trains all the same."
         )
     write_json(target, {"findings": [vars(each) for each in findings]})
-    return None
 
 
 def as_table(findings: Sequence[Finding]) -> str:

@@ -1,4 +1,4 @@
-"""Some steps of our PPO on the same files; called by ppo_step.py with one JSON argument."""
+"""Some steps of our PPO on the same files; called by ppo_step.py with JSON on its input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutelage.trajectory import Key
 
 
 def main() -> None:
-    asked = json.loads(sys.argv[1])
+    asked = json.load(sys.stdin)
     hush()
     torch.manual_seed(asked["seed"])
     policy = LanguagePolicy(load_causal_lm(asked["policy"]))

@@ -121,7 +121,12 @@ def run_script(python: str, script: str, asked: Mapping[str, Any]) -> dict[str, 
     """Runs a script of this folder in a process of its own; its last line is its answer."""
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "TRL_EXPERIMENTAL_SILENCE": "1"}
     done = subprocess.run(
-        [python, str(HERE / script), json.dumps(asked)], capture_output=True, text=True, env=environment, check=False
+        [python, str(HERE / script)],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{script} failed:\n{done.stderr[-3000:]}")

@@ -1,7 +1,8 @@
-"""Some steps of TRL's PPO in its own environment; called by ppo_step.py with one JSON argument."""
+"""TRL's PPO in its own environment; called by ppo_step.py and time_to_reward.py with JSON on its input."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sys
@@ -19,7 +20,7 @@ from transformers import (
 )
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-asked = json.loads(sys.argv[1])
+asked = json.load(sys.stdin)
 
 
 class Clock(TrainerCallback):
@@ -51,6 +52,31 @@ def remember(trainer: Any, at: int, folder: str) -> None:
     trainer.accelerator.backward = looking
 
 
+def until_reached(trainer: Any, tokenizer: Any) -> Any:
+    """Shows every scored batch to a Watch, which ends the training when it has seen enough."""
+    from trl.experimental.ppo import ppo_trainer
+    from watch import Watch
+
+    clock, plain = Watch(asked["target"], asked["budget_s"]), ppo_trainer.get_reward
+
+    def get_reward(model: Any, tokens: torch.Tensor, pad: int, context: int) -> Any:
+        found = plain(model, tokens, pad, context)
+        if model is trainer.reward_model:
+            texts = [tokenizer.batch_decode(part, skip_special_tokens=True) for part in tokens.split(context, 1)[:1]]
+            whole = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            clock.saw(texts[0], [text[len(prompt) :] for prompt, text in zip(texts[0], whole, strict=True)])
+            if clock.done:
+                raise EnoughError
+        return found
+
+    ppo_trainer.get_reward = get_reward
+    return clock
+
+
+class EnoughError(Exception):
+    """The watch has seen what it waited for."""
+
+
 def main() -> None:
     torch.manual_seed(asked["seed"])
     load = AutoModelForSequenceClassification.from_pretrained
@@ -67,9 +93,11 @@ def main() -> None:
         local_rollout_forward_batch_size=asked["episodes"],
         response_length=asked["new_tokens"],
         stop_token="eos" if asked["stops"] else None,
-        missing_eos_penalty=None,
-        learning_rate=1e-6,
-        kl_coef=0.1,
+        missing_eos_penalty=asked.get("truncation_penalty"),
+        learning_rate=asked.get("learning_rate", 1e-6),
+        lr_scheduler_type="constant",
+        adam_epsilon=1e-5,
+        kl_coef=asked.get("kl_coefficient", 0.1),
         temperature=1.0,
         num_sample_generations=0,
         report_to=[],
@@ -78,10 +106,10 @@ def main() -> None:
         use_cpu=True,
         seed=asked["seed"],
     )
-    clock = Clock()
+    clock, tokenizer = Clock(), AutoTokenizer.from_pretrained(asked["policy"], padding_side="left")
     trainer = PPOTrainer(
         args=config,
-        processing_class=AutoTokenizer.from_pretrained(asked["policy"], padding_side="left"),
+        processing_class=tokenizer,
         model=policy,
         ref_model=reference,
         reward_model=reward,
@@ -91,6 +119,12 @@ def main() -> None:
     )
     if asked.get("remember"):
         remember(trainer, asked["remember"], asked["folder"])
+    if "target" in asked:
+        watch = until_reached(trainer, tokenizer)
+        with contextlib.suppress(EnoughError):
+            trainer.train()
+        print(json.dumps(watch.answer()))
+        return
     clock.times[0] = time.perf_counter()
     trainer.train()
     seconds = [after - before for before, after in zip(clock.times, clock.times[1:], strict=False)]

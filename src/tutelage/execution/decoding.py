@@ -19,7 +19,8 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 
 from tutelage.data.linear import library, packed
-from tutelage.policies.language import LanguagePolicy, trunk
+from tutelage.data.trunk import trunk
+from tutelage.policies.language import LanguagePolicy
 
 ROUND = 16  # slots grow by so many tokens at a time
 READ_AT_ONCE = 8192  # tokens of prompts in one pass

@@ -26,8 +26,10 @@ def said(
     The same numbers and gradients as `formulas.likelihood` on the logits. The entropy is for reports: it is NaN where a
     gradient is asked for, since nothing reads it there and it costs as much as the softmax.
     """
-    if torch.is_autocast_enabled(states_Nd.device.type):  # states come in the lower precision; so does the product
-        weight_Vd = weight_Vd.to(states_Nd.dtype)
+    if torch.is_autocast_enabled(states_Nd.device.type):  # the product alone is in the lower precision
+        lower = torch.get_autocast_dtype(states_Nd.device.type)
+        states_Nd, weight_Vd = states_Nd.to(lower), weight_Vd.to(lower)
+        bias_V = None if bias_V is None else bias_V.to(lower)
     learns = torch.is_grad_enabled() and (states_Nd.requires_grad or weight_Vd.requires_grad)
     return _Said.apply(states_Nd, weight_Vd, bias_V, actions_N, temperature, learns)  # pyright: ignore[reportReturnType]
 
@@ -68,7 +70,7 @@ class _Said(torch.autograd.Function):
         needs_states, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         to_states = torch.empty_like(states) if needs_states else None
         to_weight: Tensor | None = None
-        to_bias = torch.zeros_like(bias) if bias is not None and needs_bias else None
+        to_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needs_bias else None
         kept, ctx.probs = ctx.probs, []  # they are overwritten below; a second backward pass computes them again
         for number, rows in enumerate(_chunks(len(states), len(weight))):
             pull = gradients[0][rows] / ctx.temperature
@@ -82,7 +84,7 @@ class _Said(torch.autograd.Function):
             if to_states is not None:
                 to_states[rows] = multiply(to_logits, weight.t())
             if needs_weight:
-                part = multiply(to_logits.t(), states[rows].t())
+                part = multiply(to_logits.t(), states[rows].t()).float()
                 to_weight = part if to_weight is None else to_weight.add_(part)
             if to_bias is not None:
                 to_bias += to_logits.sum(dim=0)

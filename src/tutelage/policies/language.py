@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.linear import Linear, quickened
+from tutelage.data.trunk import Numerics, last_states, trunk
 from tutelage.formulas import kl, likelihood, sampling
 from tutelage.policies.head import said
 from tutelage.trajectory import Batch, Evaluation
@@ -22,24 +23,25 @@ from tutelage.trajectory import Batch, Evaluation
 class LanguagePolicy(nn.Module):
     """π(a_t|s_t) = softmax(logits(s_t) / temperature): the one temperature of sampling, old, new and reference."""
 
-    def __init__(self, model: Any, temperature: float = 1.0) -> None:
+    def __init__(self, model: Any, temperature: float = 1.0, numerics: Numerics = Numerics()) -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}, expected more than 0 (a greedy policy has no log-probs)")
         self.model = quickened(model)
-        self.temperature = temperature
+        self.temperature, self.numerics = temperature, numerics
         self.head_is_plain = _head_is_plain(model)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, T+1, d] last hidden state at every observation."""
-        return trunk(self.model)(input_ids=batch.observations, use_cache=False).last_hidden_state
+        return last_states(self.model, batch.observations, self.numerics)
 
     def action_logits(self, states_BSd: Tensor, batch: Batch) -> Tensor:
         """[N, V] logits of the real actions, before the temperature; what could not be chosen is replayed as such."""
-        if self.head_is_plain:
-            logits_NV = self.model.get_output_embeddings()(states_BSd[:, :-1][batch.mask_BT])
-        else:
-            logits_NV = self.model(input_ids=batch.observations, use_cache=False).logits[:, :-1][batch.mask_BT]
+        with self.numerics.autocast(states_BSd.device):
+            if self.head_is_plain:
+                logits_NV = self.model.get_output_embeddings()(states_BSd[:, :-1][batch.mask_BT])
+            else:
+                logits_NV = self.model(input_ids=batch.observations, use_cache=False).logits[:, :-1][batch.mask_BT]
         support = batch.extras.get("support")
         if support is None:
             return logits_NV
@@ -50,7 +52,8 @@ class LanguagePolicy(nn.Module):
         head = self.model.get_output_embeddings()
         if self.head_is_plain and type(head) in (nn.Linear, Linear) and "support" not in batch.extras:
             states_Nd, actions_N = states_BSd[:, :-1][batch.mask_BT], batch.actions[batch.mask_BT]
-            log_probs_N, entropy_N = said(states_Nd, head.weight, head.bias, actions_N, self.temperature)
+            with self.numerics.autocast(states_Nd.device):
+                log_probs_N, entropy_N = said(states_Nd, head.weight, head.bias, actions_N, self.temperature)
             return _spread(log_probs_N, batch), _spread(entropy_N, batch)
         logits_NV = self.action_logits(states_BSd, batch)
         log_probs_N = likelihood.action_log_probs(logits_NV, batch.actions[batch.mask_BT], self.temperature)
@@ -69,14 +72,14 @@ class LanguagePolicy(nn.Module):
 class ValueModel(nn.Module):
     """V(s_t) at every state, from a trunk of its own that started as the reward model (Stiennon et al. 2020)."""
 
-    def __init__(self, sequence_classifier: Any) -> None:
+    def __init__(self, sequence_classifier: Any, numerics: Numerics = Numerics()) -> None:
         super().__init__()
-        self.model = quickened(sequence_classifier)
+        self.model, self.numerics = quickened(sequence_classifier), numerics
         self.bias = nn.Parameter(torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0))))
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, T+1] values."""
-        states_BSd = trunk(self.model)(input_ids=batch.observations, use_cache=False).last_hidden_state
+        states_BSd = last_states(self.model, batch.observations, self.numerics).float()
         return self.model.score(states_BSd).squeeze(-1).float() + self.bias.to(states_BSd.device)
 
 
@@ -146,12 +149,6 @@ def with_lora(model: Any, rank: int) -> Any:
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
     return get_peft_model(model, config).eval()
-
-
-def trunk(model: Any) -> Any:
-    """The transformer below the head, whichever family; through a LoRA wrapper its adapted layers still run."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inner.base_model
 
 
 @torch.no_grad()

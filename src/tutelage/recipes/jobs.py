@@ -31,6 +31,7 @@ from tutelage.data.pretrained import (
 from tutelage.data.split import by_prompt
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
+from tutelage.data.trunk import Numerics
 from tutelage.environments.language import refuse_crowded
 from tutelage.evaluation.replies import Judged, distinct_fraction, win_rate
 from tutelage.execution.native import SamplingSettings
@@ -59,6 +60,7 @@ class SFTJob:
     lora_rank: int = 0
     """Rank of a LoRA adapter that learns instead of the weights; 0 trains the weights."""
     device: str = "auto"
+    numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
     settings: Annotated[SFTConfig, FLAT] = field(default_factory=lambda: SFTConfig(learning_rate=1e-4))
 
 
@@ -75,6 +77,7 @@ class RewardModelJob:
     limit: int | None = None
     """Use only this many comparisons, in the order of a seeded shuffle of the prompts."""
     device: str = "auto"
+    numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
     settings: Annotated[RewardModelConfig, FLAT] = field(default_factory=lambda: RewardModelConfig(learning_rate=3e-4))
 
 
@@ -95,6 +98,7 @@ class PPOJob:
     """A value head on the policy instead of a value model of its own (which starts as the reward model)."""
     lora_rank: int = 0
     device: str = "auto"
+    numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
     settings: Annotated[PPOConfig, FLAT] = field(
         default_factory=lambda: PPOConfig(learning_rate=1e-5, value_learning_rate=1e-4)
     )
@@ -143,7 +147,7 @@ def sft_job(job: SFTJob, run: Run) -> dict[str, Any]:
     pairs, report = sources.demonstrations(job.data, codec)
     limit = min(job.max_tokens, context_tokens(model) or job.max_tokens)
     rows = [fit(codec, prompt, completion, limit) for prompt, completion in pairs]
-    speaker = stages.Speaker(LanguagePolicy(model), codec, SamplingSettings())
+    speaker = stages.Speaker(LanguagePolicy(model, 1.0, job.numerics), codec, SamplingSettings())
     batch = Batch.of([written(prompt, completion) for prompt, completion, _ in rows]).to(device)
     stages.run_sft(job.settings, speaker, batch, run)
     return {**report.counts(), "rows_truncated": sum(cut for *_, cut in rows), "loss": run.latest["loss"]}
@@ -160,7 +164,9 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     parts, cut = zip(*(choices_of(codec, rows, limit) for rows in (learned, held_out)), strict=True)
     loss = pair_loss if parts[0].width == 2 else choice_loss
     learned_rows, held_out_rows = (part.to(device) for part in parts)
-    model, found = stages.run_reward_model(job.settings, classifier, learned_rows, held_out_rows, loss, run)
+    model, found = stages.run_reward_model(
+        job.settings, classifier, learned_rows, held_out_rows, loss, run, job.numerics
+    )
     model.normalise(scores_of(model, held_out_rows).flatten(), mean=0.0)
     write_folder(run.path / "model", partial(model.save, codec=codec))
     low, high = intervals.wilson(found.right, found.questions)
@@ -204,7 +210,8 @@ def length_rule(rows: Sequence[sources.Question]) -> float:
 def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     model, codec = loaded_policy(job.model, device, job.lora_rank)
-    speaker = stages.Speaker(LanguagePolicy(model, job.temperature), codec, SamplingSettings(job.max_new_tokens))
+    policy = LanguagePolicy(model, job.temperature, job.numerics)
+    speaker = stages.Speaker(policy, codec, SamplingSettings(job.max_new_tokens))
     prompts, report = sources.prompts(job.data, codec)
     environment = speaker.environment(prompts, context_tokens(model))
     score, classifier = scorer(job.reward, codec, device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tutelage.algorithms.reward_model import (
 from tutelage.algorithms.sft import SFTConfig, sft
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
+from tutelage.data.trunk import Numerics
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution import kept
 from tutelage.execution.learner import LocalLearner
@@ -139,10 +140,11 @@ def run_reward_model(
     held_out: Choices,
     loss: ChoiceLoss,
     run: Run,
+    numerics: Numerics = Numerics(),
 ) -> tuple[RewardModel, HeldOut]:
     """Trains a fresh head and the trunk below it; the model comes back neither normalised nor saved."""
     start_head(classifier, config.seed)
-    model = RewardModel(classifier)
+    model = RewardModel(classifier, numerics)
     steps = config.total_steps(len(learned))
     learner = LocalLearner(
         {"reward_model": (model.parameters(), config.learning_rate)},
@@ -160,7 +162,7 @@ def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic 
     """A value model started from the reward model, or a head on the policy where there is none."""
     if classifier is None:
         return SharedCritic(policy)
-    return SeparateCritic(policy, ValueModel(copy.deepcopy(classifier).requires_grad_(True)))
+    return SeparateCritic(policy, ValueModel(copy.deepcopy(classifier).requires_grad_(True), policy.numerics))
 
 
 def run_ppo(
@@ -173,6 +175,8 @@ def run_ppo(
     look: Callable[[int, Batch, Tensor], None] | None = None,
 ) -> None:
     """Trains the speaker's policy in place and saves it; `look` sees every scored batch (to judge or keep samples)."""
+    tolerance = max(config.parity_tolerance_nats, speaker.policy.numerics.rounding_nats)
+    config = replace(config, parity_tolerance_nats=tolerance)
     updates = config.steps * config.epochs * config.minibatches
     policy_parameters = set(speaker.policy.parameters())
     learner = LocalLearner(

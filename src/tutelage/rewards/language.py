@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tutelage.data.errors import InputError
 from tutelage.data.linear import quickened
 from tutelage.data.tokens import Codec
+from tutelage.data.trunk import Numerics, last_states
 from tutelage.trajectory import Batch
 
 TextReward = Callable[[list[str], list[str]], Sequence[float]]
@@ -32,18 +33,18 @@ class RewardModel(nn.Module):
     so the bias that makes references average 0 stands in `config.score_bias` (a constant shift; no ranking needs it).
     """
 
-    def __init__(self, sequence_classifier: Any) -> None:
+    def __init__(self, sequence_classifier: Any, numerics: Numerics = Numerics()) -> None:
         super().__init__()
-        self.model = quickened(sequence_classifier)
+        self.model, self.numerics = quickened(sequence_classifier), numerics
         bias = torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0)))
         self.register_buffer("bias", bias.to(next(sequence_classifier.parameters()).device))
         self.bias: Tensor
 
     def forward(self, batch: Batch) -> Tensor:
         """[B] scores of whole episodes, by lengths: neither padding nor neighbours change them."""
-        states_BSd = self.model.base_model(input_ids=batch.observations, use_cache=False).last_hidden_state
+        states_BSd = last_states(self.model, batch.observations, self.numerics)
         last_Bd = states_BSd[torch.arange(len(batch), device=states_BSd.device), batch.lengths_B]
-        return self.model.score(last_Bd).squeeze(-1).float() + self.bias
+        return self.model.score(last_Bd.float()).squeeze(-1) + self.bias
 
     @torch.no_grad()
     def normalise(self, sample_N: Tensor, *, mean: float = 0.0, deviation: float | None = None) -> None:

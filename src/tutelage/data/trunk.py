@@ -1,0 +1,77 @@
+"""The transformer below the head, run over whole sequences: in fp32 or bf16, keeping its activations or not.
+
+Weights, log-softmax, losses and the optimiser stay in fp32 whatever is chosen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from tutelage.data.errors import InputError
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How forward passes are computed.
+
+    precision: of matrix products; bf16 by autocast, for processors that have it (GPUs, AMX, AVX512-BF16)
+    recompute: layers keep their inputs alone and are run again in the backward pass (Chen et al. 2016): less memory,
+        a third more time
+    """
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    recompute: bool = False
+
+    @property
+    def rounding_nats(self) -> float:
+        """How far two right computations of one action's log-prob may lie apart (0: the caller knows better)."""
+        return 0.0 if self.precision == "fp32" else 0.1
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def trunk(model: Any) -> Any:
+    """The transformer below the head, whichever family; through a LoRA wrapper its adapted layers still run."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.base_model
+
+
+def last_states(model: Any, tokens_BS: Tensor, numerics: Numerics = Numerics()) -> Tensor:
+    """[B, S, d] last hidden states of right-padded sequences; attention is causal, so padding needs no mask."""
+    body = trunk(model)
+    keep = _kept_as_usual if not (numerics.recompute and torch.is_grad_enabled()) else _recomputed
+    with numerics.autocast(tokens_BS.device), keep(body):
+        return body(input_ids=tokens_BS, use_cache=False).last_hidden_state
+
+
+@contextmanager
+def _kept_as_usual(body: Any) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _recomputed(body: Any) -> Iterator[None]:
+    """transformers checkpoints the layers that train; ours never do (no dropout), so they say so for one pass."""
+    layers = [module for module in body.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise InputError(
+            f"--recompute: the layers of {type(body).__name__} cannot be run again in the backward pass. Leave it out."
+        )
+    enable = getattr(body, "activation_checkpointing_enable", None) or body.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+    before = [layer.training for layer in layers]
+    try:
+        for layer in layers:
+            layer.training = True
+        yield
+    finally:
+        for layer, trains in zip(layers, before, strict=True):
+            layer.training = trains

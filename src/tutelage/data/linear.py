@@ -62,7 +62,7 @@ class Product(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         return (
             _multiply(flat, weight.t(), None).view_as(x) if needs_x else None,
-            _multiply(flat.t(), rows.t(), None) if needs_weight else None,
+            weight_gradient(flat, rows) if needs_weight else None,
             flat.sum(dim=0) if ctx.has_bias and needs_bias else None,
         )
 
@@ -85,6 +85,11 @@ def suits(x: Tensor, weight: Tensor) -> bool:
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """[..., K] · [N, K]ᵀ + [N] -> [..., N] without a gradient, by whichever library is faster here."""
     return _multiply(x, weight, bias) if suits(x, weight) else torch.nn.functional.linear(x, weight, bias)
+
+
+def weight_gradient(g: Tensor, x: Tensor) -> Tensor:
+    """gᵀ · x, [M, N] and [M, K] -> [N, K]; oneDNN is up to twice as fast with the longer side as its outputs."""
+    return multiply(x.t(), g.t()).t() if g.shape[1] > x.shape[1] else multiply(g.t(), x.t())
 
 
 def packed(weight: Tensor, rows: int) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.data.linear import multiply
+from tutelage.data.linear import multiply, weight_gradient
 
 CHUNK = 7 * 2**20  # logits at a time: what an allocator still hands out again without asking the system
 KEPT = 2**25  # logits up to which the probabilities stay for the backward pass
@@ -84,10 +84,12 @@ class _Said(torch.autograd.Function):
             if to_states is not None:
                 to_states[rows] = multiply(to_logits, weight.t())
             if needs_weight:
-                part = multiply(to_logits.t(), states[rows].t()).float()
+                part = weight_gradient(to_logits, states[rows]).float()
                 to_weight = part if to_weight is None else to_weight.add_(part)
             if to_bias is not None:
                 to_bias += to_logits.sum(dim=0)
+        if to_weight is not None:
+            to_weight = to_weight.contiguous()  # as the weight lies; tied embeddings add theirs to it
         return to_states, to_weight, to_bias, None, None, None
 
 

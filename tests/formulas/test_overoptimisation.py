@@ -129,6 +129,7 @@ def test_r_squared_of_a_flat_curve_is_not_a_number():
         ([0, 1, 2], [1, 2, 3], [1, 1, -1], "weights"),
         ([0, 0, 1, 1], [1, 2, 3, 4], None, "at 1 such distances"),
         ([0, 1, 2], [1, 2, 3], [1, 1, 0], "2 points at 1"),
+        ([0, 1, 2], [1, 2, 3], [0, 1, 1], "2 points at 2"),
         ([], [], None, "0 points"),
     ],
 )

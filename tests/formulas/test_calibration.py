@@ -134,6 +134,7 @@ def test_accuracy_rises_with_the_gap_as_the_sigmoid_says():
 
 def test_gaps_that_are_all_equal_are_one_bin():
     (found,) = calibration.accuracy_by_gap(np.array([1.0, -1.0, 1.0]), np.array([1.0, 0.0, 0.0]))
+    assert calibration.equal_counts(np.ones(3), 5) == [1.0, 1.0]
     assert (found.low, found.high, found.count, found.rate) == (1.0, 1.0, 3, pytest.approx(2 / 3))
 
 

@@ -68,3 +68,51 @@ def test_a_noisy_proxy_earns_its_share_of_gold(noise_variance, slope):
         assert found[n] == pytest.approx(maximum / np.sqrt(1 + noise_variance), abs=0.02)
         if n > 1:
             assert found[n] / best_of_n.expected(proxy, proxy, n) == pytest.approx(slope, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("n", "weights"), [(1, [0.25] * 4), (2, [0, 1 / 6, 1 / 3, 1 / 2]), (3, [0, 0, 0.25, 0.75]), (4, [0, 0, 0, 1])]
+)
+def test_weights_by_hand(n, weights):
+    """Fact 2: the gold of one sample at a time is its weight."""
+    found = best_of_n.curve(np.tile(np.arange(4.0), (4, 1)), np.eye(4), [n])
+    assert found[:, 0].tolist() == pytest.approx(weights)
+
+
+def test_a_curve_is_the_estimate_of_each_prompt_and_each_n():
+    generator = np.random.default_rng(1)
+    proxy, gold = generator.normal(size=(3, 8)), generator.normal(size=(3, 8))
+    ns = [1, 2, 5, 8]
+    found = best_of_n.curve(proxy, gold, ns)
+    assert found.shape == (3, 4)
+    for prompt in range(3):
+        for column, n in enumerate(ns):
+            subsets = combinations(range(8), n)
+            brute = np.mean([gold[prompt, max(subset, key=lambda i: proxy[prompt, i])] for subset in subsets])
+            assert found[prompt, column] == pytest.approx(brute)
+            assert best_of_n.expected(proxy[prompt], gold[prompt], n) == pytest.approx(brute)
+
+
+def test_its_own_score_wins_n_of_n_plus_one():
+    """Fact 3: the best of n beats one fresh sample with probability n / (n + 1)."""
+    samples = np.arange(2000.0)[None]
+    for n in (1, 2, 4, 16, 100):
+        shares = (samples + 0.5) / samples.shape[1]  # how many of the others each one beats
+        assert best_of_n.curve(samples, shares, [n])[0, 0] == pytest.approx(n / (n + 1), abs=1e-3)
+
+
+def test_a_large_curve():
+    generator = np.random.default_rng(2)
+    proxy = generator.normal(size=(20, 10_000))
+    ns = np.unique(np.geomspace(1, 10_000, 40).astype(int)).tolist()
+    found = best_of_n.curve(proxy, proxy, ns)
+    assert np.isfinite(found).all()
+    assert found[:, -1] == pytest.approx(proxy.max(axis=1))
+    assert found[:, 0] == pytest.approx(proxy.mean(axis=1))
+    assert found.mean(axis=0)[ns.index(4)] == pytest.approx(1.02938, abs=0.01)
+    assert bool((np.diff(found, axis=1) > 0).all())
+
+
+def test_scores_that_do_not_match_are_refused():
+    with pytest.raises(ValueError, match=r"proxy \(1, 4\) and gold \(1, 3\)"):
+        best_of_n.curve(np.zeros((1, 4)), np.zeros((1, 3)), [1])

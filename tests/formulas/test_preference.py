@@ -91,3 +91,40 @@ def test_dpo_is_least_at_the_optimal_policy():
 def test_score_units():
     assert float(torch.sigmoid(torch.tensor(1.0))) == pytest.approx(0.731059, abs=1e-6)
     assert preference.elo_points(1.0) == pytest.approx(173.72, abs=0.01)
+
+
+def test_a_tenth_of_random_answers_by_hand():
+    """Christiano et al. 2017: P = 0.9 σ(Δ) + 0.05, within [0.05, 0.95]; no answer costs more than −log 0.05."""
+    assert float(preference.answer_probability(torch.tensor(1.0))) == pytest.approx(0.9 * 0.731059 + 0.05, abs=1e-6)
+    far = torch.tensor([-1000.0, 0.0, 1000.0])
+    assert preference.answer_probability(far).tolist() == pytest.approx([0.05, 0.5, 0.95])
+    assert preference.floored(far, torch.zeros(3)).tolist() == pytest.approx(
+        [2.995732, math.log(2), 0.051293], abs=1e-5
+    )
+    assert preference.floored(far, torch.zeros(3), target=0.0).tolist() == pytest.approx(
+        [0.051293, math.log(2), 2.995732], abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("difference", [-1000.0, -2.0, 0.0, 2.0, 1000.0])
+def test_a_floored_loss_stays_finite_and_points_the_same_way(difference):
+    first = torch.tensor(difference, requires_grad=True)
+    preference.floored(first, ZERO).backward()
+    assert first.grad.isfinite()
+    assert float(first.grad) <= 0
+    assert float(first.grad) >= -float(torch.sigmoid(torch.tensor(-difference))) - 1e-7  # never more than `pair` pulls
+
+
+@pytest.mark.parametrize("error_fraction", [0.0, 1.0, -0.1])
+def test_a_floor_needs_errors(error_fraction):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        preference.floored(ZERO, ZERO, error_fraction=error_fraction)
+
+
+def test_smoothing_is_a_share_of_flipped_answers():
+    assert preference.smoothed(1.0, 0.1) == pytest.approx(0.9)
+    assert preference.smoothed(0.0, 0.1) == pytest.approx(0.1)
+    assert preference.smoothed(0.5, 0.3) == pytest.approx(0.5)
+    z, epsilon = torch.tensor(0.7), 0.1
+    conservative = -(1 - epsilon) * torch.sigmoid(z).log() - epsilon * torch.sigmoid(-z).log()
+    assert float(preference.pair(z, ZERO, preference.smoothed(1.0, epsilon))) == pytest.approx(float(conservative))

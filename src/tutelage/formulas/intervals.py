@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import ndtri  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 
 def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -27,6 +27,46 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
     deviation = numbers.std(ddof=1) if len(numbers) > 1 else 0.0
     half = float(ndtri(0.5 + confidence / 2)) * deviation / np.sqrt(len(numbers))
     return float(numbers.mean()), float(numbers.mean() - half), float(numbers.mean() + half)
+
+
+def t_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
+    """(mean, low, high) with Student's t on n − 1 degrees of freedom: for few values, such as three seeds."""
+    return clustered(values, np.arange(len(values)), confidence)
+
+
+def paired_difference(
+    first_N: Sequence[float] | np.ndarray, second_N: Sequence[float] | np.ndarray, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """(mean of first − second, low, high), Student's t: what both share, such as the prompt or the seed, cancels."""
+    if len(first_N) != len(second_N):
+        raise ValueError(f"pairs need two values each, got {len(first_N)} first and {len(second_N)} second ones")
+    return t_interval(np.asarray(first_N, dtype=np.float64) - np.asarray(second_N, dtype=np.float64), confidence)
+
+
+def clustered(
+    values_N: Sequence[float] | np.ndarray, clusters_N: Sequence[object] | np.ndarray, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """(mean, low, high) where values of one cluster, such as the pairs of one prompt, resemble each other.
+
+    Variance G/(G−1) · Σ_c (Σ_{i∈c} (x_i − mean))² / N² (Liang & Zeger 1986), Student's t on G − 1 degrees of freedom, G
+    clusters. With one value a cluster that is s²/N.
+
+    clusters_N: [N] the name of each value's cluster
+    """
+    numbers_N = np.asarray(values_N, dtype=np.float64)
+    names, place_N = np.unique(np.asarray(clusters_N), return_inverse=True)
+    count, groups = len(numbers_N), len(names)
+    if len(place_N) != count:
+        raise ValueError(f"each value needs its cluster, got {count} values and {len(place_N)} clusters")
+    if groups < 2:
+        raise ValueError(f"how far values scatter shows in two or more of them (or clusters), got {groups}")
+    if not np.isfinite(numbers_N).all():
+        raise ValueError(f"{int((~np.isfinite(numbers_N)).sum())} of {count} values are not finite; leave them out")
+    centre = float(numbers_N.mean())
+    sums_G = np.bincount(place_N, weights=numbers_N - centre, minlength=groups)
+    deviation = float(np.sqrt(groups / (groups - 1) * (sums_G**2).sum())) / count
+    half = float(stdtrit(groups - 1, 0.5 + confidence / 2)) * deviation
+    return centre, centre - half, centre + half
 
 
 def win_rate(wins: int, ties: int, losses: int, confidence: float = 0.95) -> tuple[float, float, float]:

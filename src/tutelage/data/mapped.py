@@ -189,7 +189,7 @@ def _choice(columns: Columns, width: int, row: Row) -> Said:
 
 
 def _ranking(columns: Columns, replies: Sequence[Reply], row: Row) -> Said:
-    name = columns.ranking[0]
+    name = ", ".join(columns.ranking)
     values = _per_response(columns.ranking, replies, row)
     if any(_missing(value) for value in values):
         return Said(nothing=f"where not every reply has its {name}")
@@ -275,7 +275,7 @@ def _ratings(columns: Columns, replies: Sequence[Reply], row: Row) -> dict[str, 
     found = {}
     for axis, number in columns.ratings.items():
         values = _per_response(number.column, replies, row)
-        name = number.column[0]
+        name = ", ".join(number.column)
         rated = tuple(None if _missing(value) else _number(number, value, name, row) for value in values)
         if any(each is not None for each in rated):
             found[axis] = rated

@@ -192,12 +192,14 @@ def of_one_width(questions: Sequence[Question]) -> list[Question]:
     if len({len(each.responses) for each in questions}) == 1 and all(each.choice is not None for each in questions):
         return list(questions)
     pairs = [
-        Question(each.prompt, (each.responses[i], each.responses[j]), (Pair(0, 1, target, margin),))
+        Question(
+            each.prompt, (each.responses[i], each.responses[j]), (Pair(0, 1, target, margin),), columns=each.columns
+        )
         for each in questions
         for i, j, target, margin in each.pairs
     ]
     if not pairs:
-        raise InputError("the data rates single responses; reward-model learns from comparisons of two or more.")
+        raise InputError("the data has ratings and no comparisons; reward-model learns from comparisons.")
     return pairs
 
 

@@ -116,7 +116,7 @@ def test_hh_text_is_split_at_the_last_turn(tmp_path, codec):
         {"chosen": talk + " a", "rejected": talk},
     ]
     found, report = sources.comparisons(put(tmp_path, "hh.jsonl", pairs), codec)
-    assert [(each.prompt, each.responses, each.target) for each in found] == [(talk, (" a", " b"), 1.0)]
+    assert [(each.prompt, each.responses, each.pairs) for each in found] == [(talk, (" a", " b"), ((0, 1, 1.0, 0.0),))]
     assert report.counts()["rows_dropped"] == 3
     assert report.first_place["with chosen equal to rejected"].endswith("line 2")
     assert report.first_place["whose two sides answer different prompts"].endswith("line 3")
@@ -126,12 +126,13 @@ def test_hh_text_is_split_at_the_last_turn(tmp_path, codec):
 def test_a_choice_among_four_and_of_two(tmp_path, codec):
     four = {"prompt": "ab ", "responses": ["a", "b", "c", "d"], "choice": 2}
     found, _ = sources.comparisons(put(tmp_path, "a.jsonl", [four]), codec)
-    assert (found[0].target, found[0].best) == (2.0, 2)
+    assert (found[0].choice, found[0].best) == (2, 2)
+    assert found[0].pairs == ((0, 2, 0.0, 0.0), (1, 2, 0.0, 0.0), (2, 3, 1.0, 0.0))
     two = {"prompt": "ab ", "responses": ["a", "b"], "choice": 1}
     found, _ = sources.comparisons(put(tmp_path, "b.jsonl", [two]), codec)
-    assert (found[0].target, found[0].best) == (0.0, 1)
-    with pytest.raises(InputError, match=r"\[2, 4\] responses"):
-        sources.comparisons(put(tmp_path, "c.jsonl", [four, two]), codec)
+    assert (found[0].pairs, found[0].best) == (((0, 1, 0.0, 0.0),), 1)
+    both, _ = sources.comparisons(put(tmp_path, "c.jsonl", [four, two]), codec)
+    assert [len(each.responses) for each in both] == [4, 2]
     with pytest.raises(InputError, match=r"line 1: choice is 7"):
         sources.comparisons(put(tmp_path, "d.jsonl", [{**four, "choice": 7}]), codec)
 
@@ -143,7 +144,7 @@ def test_a_record_survives_its_file(tmp_path, codec):
     shown = [records.candidate_id("ab ", 1, "d"), records.candidate_id("ab ", 0, "c")]
     assert list(again.verdict.shown) == shown
     found, _ = sources.comparisons(put(tmp_path, "a.jsonl", [record.row()]), codec)
-    assert (found[0].responses, found[0].target) == (("c", "d"), 0.0)
+    assert (found[0].responses, found[0].pairs) == (("c", "d"), ((0, 1, 0.0, 0.0),))
 
 
 def test_ties_teach_and_refusals_do_not(tmp_path, codec):
@@ -152,7 +153,7 @@ def test_ties_teach_and_refusals_do_not(tmp_path, codec):
     tie = pair.model_copy(update={"verdict": records.Verdict(ranking=(ids,))})
     bad = pair.model_copy(update={"verdict": records.Verdict(no_choice="all bad")})
     found, report = sources.comparisons(put(tmp_path, "a.jsonl", [tie.row(), bad.row()]), codec)
-    assert [each.target for each in found] == [0.5]
+    assert [each.pairs for each in found] == [((0, 1, 0.5, 0.0),)]
     assert report.counts()["dropped_why"] == {"without a winner": 1}
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.cli import ASIDES, VERBS, run_command
+from tutelage.data.columns import Coding, Columns, Number, Picking, parse_columns
 from tutelage.data.files import READERS
+from tutelage.data.questions import Pair, Question
 from tutelage.data.records import Candidate, Comparison, Context, Record, Verdict
 from tutelage.runs.files import read_lines
 
@@ -113,6 +115,25 @@ def test_every_key_of_the_summaries_is_documented():
 def test_every_kind_of_file_is_documented():
     for suffix in READERS:
         assert f"`{suffix}`" in text("data.md") or suffix in text("data.md"), suffix
+
+
+def test_every_name_of_a_mapping_and_field_of_a_question_is_documented():
+    page = text("data.md")
+    for each in (*dataclasses.fields(Columns), *dataclasses.fields(Question)):
+        assert re.search(rf"^\| .*`{each.name}`.* \|", page, flags=re.M), each.name
+    for each in (*dataclasses.fields(Coding), *dataclasses.fields(Picking), *dataclasses.fields(Number), *Pair._fields):
+        assert re.search(rf"\b{each if isinstance(each, str) else each.name}\b", page), each
+
+
+MAPPINGS = re.findall(r"```yaml\n(.*?)```", text("data.md"), flags=re.S)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS, ids=range(len(MAPPINGS)))
+def test_every_documented_mapping_is_one(mapping, tmp_path):
+    """Read with real data where they lie beside the repository: tests/contracts/test_real_labels.py."""
+    (tmp_path / "mapping.yaml").write_text(mapping)
+    columns = parse_columns([str(tmp_path / "mapping.yaml")])
+    assert columns and (columns.preference or columns.ranking or columns.ratings)
 
 
 def test_every_ppo_setting_has_its_row_for_those_from_trl():

@@ -11,8 +11,9 @@ import gzip
 import io
 import json
 import lzma
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,30 @@ class Row:
     @property
     def place(self) -> str:
         return f"{self.file}, line {self.line}"
+
+
+@dataclass
+class ReadReport:
+    """How many rows were read, and how many dropped, why, and where first."""
+
+    rows_read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter[str])
+    first_place: dict[str, str] = field(default_factory=dict[str, str])
+
+    def drop(self, row: Row, reason: str) -> None:
+        self.dropped[reason] += 1
+        self.first_place.setdefault(reason, row.place)
+
+    def counts(self) -> dict[str, Any]:
+        return {
+            "rows_read": self.rows_read,
+            "rows_dropped": sum(self.dropped.values()),
+            "dropped_why": dict(self.dropped),
+        }
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{n} {reason} (first: {self.first_place[reason]})" for reason, n in self.dropped.items())
+        return f"{self.rows_read} rows read, {sum(self.dropped.values())} dropped{': ' + reasons if reasons else ''}"
 
 
 def read_rows(source: str) -> Iterator[Row]:

@@ -114,6 +114,8 @@ class Comparison(Record):
             raise ValueError("a candidate stands twice in the ranking")
         if verdict.choice is not None and verdict.no_choice is not None:
             raise ValueError(f"the verdict both chooses and says {verdict.no_choice!r}")
+        if verdict.choice is not None and verdict.ranking and verdict.choice not in verdict.ranking[0]:
+            raise ValueError(f"the verdict chooses {verdict.choice}, which does not lead its ranking")
         return self
 
     @property

@@ -6,53 +6,20 @@ reading; a row that is understood and holds nothing to learn from (two equal rep
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
+from tutelage.data import mapped, talks
+from tutelage.data.columns import Columns, code
 from tutelage.data.errors import InputError
-from tutelage.data.files import TEXT, Row, read_rows
+from tutelage.data.files import TEXT, ReadReport, Row, read_rows
+from tutelage.data.questions import Pair, Question, Scalar, chosen, ranked
 from tutelage.data.records import Comparison, explained
+from tutelage.data.talks import ASSISTANT, HUMAN
 from tutelage.data.tokens import Codec
-
-HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
-
-
-@dataclass(frozen=True)
-class Question:
-    """K replies to a prompt. target: P(first preferred) for pairs, the index of the best for more; best: its index."""
-
-    prompt: str
-    responses: tuple[str, ...]
-    target: float
-    best: int
-
-
-@dataclass
-class ReadReport:
-    """How many rows were read, and how many dropped, why, and where first."""
-
-    rows_read: int = 0
-    dropped: Counter[str] = field(default_factory=Counter[str])
-    first_place: dict[str, str] = field(default_factory=dict[str, str])
-
-    def drop(self, row: Row, reason: str) -> None:
-        self.dropped[reason] += 1
-        self.first_place.setdefault(reason, row.place)
-
-    def counts(self) -> dict[str, Any]:
-        return {
-            "rows_read": self.rows_read,
-            "rows_dropped": sum(self.dropped.values()),
-            "dropped_why": dict(self.dropped),
-        }
-
-    def __str__(self) -> str:
-        reasons = "; ".join(f"{n} {reason} (first: {self.first_place[reason]})" for reason, n in self.dropped.items())
-        return f"{self.rows_read} rows read, {sum(self.dropped.values())} dropped{': ' + reasons if reasons else ''}"
 
 
 def demonstrations(source: str, codec: Codec) -> tuple[list[tuple[str, str]], ReadReport]:
@@ -63,9 +30,9 @@ def demonstrations(source: str, codec: Codec) -> tuple[list[tuple[str, str]], Re
         if {"prompt", "completion"} <= fields.keys():
             prompt, completion = _two_sided(codec, fields["prompt"], fields["completion"], row)
         elif "messages" in fields:
-            messages = _messages(fields["messages"], row)
-            prompt = _rendered(codec, messages[:-1], row)
-            completion = _rendered(codec, messages, row, ended=True)[len(prompt) :]
+            messages = talks.messages(fields["messages"], row)
+            prompt = talks.rendered(codec, messages[:-1], row)
+            completion = talks.rendered(codec, messages, row, ended=True)[len(prompt) :]
         elif TEXT in fields:
             split = _opening(codec, _string(fields, TEXT, row), OPENING_TOKENS)
             if split is None or not split[1].strip():
@@ -86,9 +53,9 @@ def prompts(source: str, codec: Codec) -> tuple[list[str], ReadReport]:
         if "prompt" in fields:
             return _prompt_text(codec, fields["prompt"], row)
         if "messages" in fields:
-            messages = _messages(fields["messages"], row)
+            messages = talks.messages(fields["messages"], row)
             asked = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-            return _rendered(codec, asked, row)
+            return talks.rendered(codec, asked, row)
         if TEXT in fields:
             split = _opening(codec, _string(fields, TEXT, row), OPENING_TOKENS)
             return split[0] if split else report.drop(row, f"shorter than {OPENING_TOKENS} tokens")
@@ -100,31 +67,47 @@ def prompts(source: str, codec: Codec) -> tuple[list[str], ReadReport]:
     return _all(source, understand)
 
 
-def comparisons(source: str, codec: Codec) -> tuple[list[Question], ReadReport]:
-    """Questions from prompt/chosen/rejected, chosen/rejected, HH-RLHF text, prompt/responses/choice, or our records."""
+def comparisons(source: str, codec: Codec, columns: Columns | None = None) -> tuple[list[Question], ReadReport]:
+    """Questions of whatever shape `columns` describes; without it, of one of the shapes that are known by name.
+
+    Those are prompt/chosen/rejected, chosen/rejected, HH-RLHF text, prompt/responses/choice, prompt/completion/label
+    and our records. A row of a tree is one question for each of its messages that was answered.
+    """
+    if columns is not None:
+        return _all(source, partial(mapped.question, codec, columns), partial(mapped.asked_rows, columns=columns))
 
     def understand(row: Row, report: ReadReport) -> Question | None:
         if {"context", "candidates", "verdict"} <= row.fields.keys():
             return _record(codec, row, report)
         if {"prompt", "responses", "choice"} <= row.fields.keys():
             return _choice(row)
+        if {"prompt", "completion", "label"} <= row.fields.keys():
+            return _labelled(codec, row, report)
         if {"chosen", "rejected"} <= row.fields.keys():
             return _comparison(codec, row, report)
-        raise _wrong_columns(row, "chosen and rejected (with or without prompt), or prompt, responses and choice")
+        expected = "chosen and rejected (with or without prompt), or prompt, responses and choice"
+        raise _wrong_columns(row, f"{expected}; or say with --columns what they mean")
 
-    found, report = _all(source, understand)
-    widths = {len(each.responses) for each in found}
-    if len(widths) > 1:
-        raise InputError(f"{source}: rows compare {sorted(widths)} responses; give one number of them in a file.")
-    return found, report
+    return _all(source, understand)
 
 
 OPENING_TOKENS = 32
+KNOWN = {"prompt", "completion", "label", "chosen", "rejected", "responses", "choice"}
+LABELS = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 
 
-def _all(source: str, understand: Callable[[Row, ReadReport], Any]) -> tuple[list[Any], ReadReport]:
+def _as_it_is(row: Row) -> Iterable[Row]:
+    return (row,)
+
+
+def _all(
+    source: str,
+    understand: Callable[[Row, ReadReport], Any],
+    parts: Callable[[Row], Iterable[Row]] = _as_it_is,
+) -> tuple[list[Any], ReadReport]:
+    """What is understood of every row, or of every part of every row; each counts as read."""
     report, found = ReadReport(), []
-    for row in read_rows(source):
+    for row in (part for whole in read_rows(source) for part in parts(whole)):
         report.rows_read += 1
         each = understand(row, report)
         if each is not None:
@@ -136,13 +119,13 @@ def _all(source: str, understand: Callable[[Row, ReadReport], Any]) -> tuple[lis
 
 
 def _comparison(codec: Codec, row: Row, report: ReadReport) -> Question | None:
-    chosen, rejected = row.fields["chosen"], row.fields["rejected"]
+    better, worse = row.fields["chosen"], row.fields["rejected"]
     if "prompt" in row.fields:
-        prompt, first = _two_sided(codec, row.fields["prompt"], chosen, row)
-        second = _two_sided(codec, row.fields["prompt"], rejected, row)[1]
-    elif isinstance(chosen, list):
-        texts = [_rendered(codec, _messages(each, row), row, ended=True) for each in (chosen, rejected)]
-        prompt = _rendered(codec, _messages(chosen, row)[:-1], row)
+        prompt, first = _two_sided(codec, row.fields["prompt"], better, row)
+        second = _two_sided(codec, row.fields["prompt"], worse, row)[1]
+    elif isinstance(better, list):
+        texts = [talks.rendered(codec, talks.messages(each, row), row, ended=True) for each in (better, worse)]
+        prompt = talks.rendered(codec, talks.messages(better, row)[:-1], row)
         first, second = (text[len(prompt) :] for text in texts)
     else:
         first, second = _string(row.fields, "chosen", row), _string(row.fields, "rejected", row)
@@ -153,19 +136,19 @@ def _comparison(codec: Codec, row: Row, report: ReadReport) -> Question | None:
     return _pair(prompt, first, second, row, report)
 
 
-def _pair(prompt: str, chosen: str, rejected: str, row: Row, report: ReadReport) -> Question | None:
-    if chosen.strip() == rejected.strip():
+def _pair(prompt: str, better: str, worse: str, row: Row, report: ReadReport) -> Question | None:
+    if better.strip() == worse.strip():
         return report.drop(row, "with chosen equal to rejected")
-    if not chosen.strip() or not rejected.strip():
+    if not better.strip() or not worse.strip():
         return report.drop(row, "with an empty reply")
     if not prompt:
         return report.drop(row, "without a common prompt")
-    return Question(prompt, (chosen, rejected), 1.0, 0)
+    return Question(prompt, (better, worse), chosen(0, 2), 0, columns=_others(row))
 
 
-def _dialogue_pair(chosen: str, rejected: str, row: Row, report: ReadReport) -> Question | None:
+def _dialogue_pair(better: str, worse: str, row: Row, report: ReadReport) -> Question | None:
     """HH-RLHF: split at the LAST Assistant turn; some pairs share only their first turns (Bai et al. 2022, data)."""
-    sides = [text.rpartition(ASSISTANT) for text in (chosen, rejected)]
+    sides = [text.rpartition(ASSISTANT) for text in (better, worse)]
     prompts = [before + ASSISTANT for before, _, _ in sides]
     if prompts[0] != prompts[1]:
         return report.drop(row, "whose two sides answer different prompts")
@@ -178,33 +161,67 @@ def _choice(row: Row) -> Question:
         raise InputError(f"{row.place}: responses is {responses!r:.80}, expected a list of at least two texts.")
     if isinstance(choice, bool) or not isinstance(choice, int) or not 0 <= choice < len(responses):
         raise InputError(f"{row.place}: choice is {choice!r}, expected an index from 0 to {len(responses) - 1}.")
-    target = float(choice) if len(responses) > 2 else 1.0 - choice
-    return Question(_string(row.fields, "prompt", row), tuple(responses), target, choice)
+    pairs = chosen(choice, len(responses))
+    return Question(_string(row.fields, "prompt", row), tuple(responses), pairs, choice, columns=_others(row))
+
+
+def _labelled(codec: Codec, row: Row, report: ReadReport) -> Question | None:
+    """TRL's unpaired preference: a reply that was good or bad, rated 1 or 0 on the axis "label"."""
+    label = LABELS.get(code(row.fields["label"]))
+    if label is None:
+        raise InputError(f"{row.place}: label is {row.fields['label']!r:.60}, expected true or false (or 1 or 0).")
+    prompt, reply = _two_sided(codec, row.fields["prompt"], row.fields["completion"], row)
+    if not reply.strip():
+        return report.drop(row, "with an empty reply")
+    return Question(prompt, (reply,), ratings={"label": (label,)}, columns=_others(row))
 
 
 def _record(codec: Codec, row: Row, report: ReadReport) -> Question | None:
-    """A `Comparison` as this project writes them; without a winner only two that tie teach anything here."""
+    """A `Comparison` as this project writes them; without a winner only ties and ratings teach anything here."""
     try:
         record = Comparison.model_validate(row.fields)
     except ValidationError as error:
         raise InputError(f"{row.place}: {explained(error)} (a comparison record, docs/schema.md).") from error
     messages: list[Mapping[str, str]] = [*record.context.messages]
-    prompt = _rendered(codec, messages, row) if messages else record.context.prompt
+    prompt = talks.rendered(codec, messages, row) if messages else record.context.prompt
     if prompt is None or not all(each.text for each in record.candidates):
         return report.drop(row, "of something other than texts")
-    if record.best is not None:
-        return Question(
-            prompt, record.texts, float(record.best) if len(record.texts) > 2 else 1.0 - record.best, record.best
-        )
-    tied = len(record.texts) == 2 and [len(place) for place in record.verdict.ranking] == [2]
-    return Question(prompt, record.texts, 0.5, 0) if tied else report.drop(row, "without a winner")
+    pairs, choice = _judged(record)
+    ids = [each.id for each in record.candidates]
+    rated = {axis: tuple(by_id.get(each) for each in ids) for axis, by_id in record.verdict.ratings.items() if by_id}
+    if not pairs and not rated:
+        return report.drop(row, "without a winner")
+    about = {name: getattr(record.verdict, name) for name in ("rater", "rater_kind", "guideline")}
+    known = {name: value for name, value in about.items() if value is not None}
+    return Question(prompt, record.texts, pairs, choice, rated, columns=known)
+
+
+def _judged(record: Comparison) -> tuple[tuple[Pair, ...], int | None]:
+    """(pairs, the chosen one): of the choice and of the ranking, which knows more; a strength of 0 is a tie."""
+    verdict, width = record.verdict, len(record.candidates)
+    index = {each.id: i for i, each in enumerate(record.candidates)}
+    choice = index.get(verdict.choice) if verdict.choice is not None else None
+    picked = chosen(choice, width) if choice is not None else ()
+    places = ranked({index[each]: rank for rank, place in enumerate(verdict.ranking) for each in place})
+    pairs = tuple({(each.first, each.second): each for each in (*picked, *places)}.values())
+    choice = choice if set(picked) <= set(pairs) else None  # where it ties with another in the ranking
+    if verdict.strength is None or len(pairs) > len(picked or pairs[:1]):  # of which pair of a ranking, nobody knows
+        return pairs, choice
+    if not verdict.strength:
+        return tuple(each._replace(target=0.5) for each in pairs), None
+    graded = (each._replace(margin=verdict.strength if each.target != 0.5 else 0.0) for each in pairs)
+    return tuple(graded), choice
+
+
+def _others(row: Row) -> dict[str, Scalar]:
+    return mapped.others(row.fields, KNOWN)
 
 
 def _two_sided(codec: Codec, prompt: Any, completion: Any, row: Row) -> tuple[str, str]:
     if isinstance(prompt, list):
-        asked, said = _messages(prompt, row), _messages(completion, row)
-        before = _rendered(codec, asked, row)
-        return before, _rendered(codec, [*asked, *said], row, ended=True)[len(before) :]
+        asked, said = talks.messages(prompt, row), talks.messages(completion, row)
+        before = talks.rendered(codec, asked, row)
+        return before, talks.rendered(codec, [*asked, *said], row, ended=True)[len(before) :]
     if not isinstance(prompt, str) or not isinstance(completion, str):
         raise InputError(
             f"{row.place}: prompt and reply must both be text or both lists of messages, got {prompt!r:.60}."
@@ -213,30 +230,10 @@ def _two_sided(codec: Codec, prompt: Any, completion: Any, row: Row) -> tuple[st
 
 
 def _prompt_text(codec: Codec, prompt: Any, row: Row) -> str:
-    text = _rendered(codec, _messages(prompt, row), row) if isinstance(prompt, list) else prompt
+    text = talks.rendered(codec, talks.messages(prompt, row), row) if isinstance(prompt, list) else prompt
     if not isinstance(text, str) or not text.strip():
         raise InputError(f"{row.place}: prompt is {prompt!r:.80}, expected text or a list of messages.")
     return text
-
-
-def _messages(value: Any, row: Row) -> list[Mapping[str, str]]:
-    whole = isinstance(value, list) and bool(value)
-    if not whole or not all(isinstance(each, dict) and {"role", "content"} <= each.keys() for each in value):
-        raise InputError(f"{row.place}: expected a list of messages with role and content, got {value!r:.80}.")
-    return value
-
-
-def _rendered(codec: Codec, messages: list[Mapping[str, str]], row: Row, *, ended: bool = False) -> str:
-    """Messages by the tokenizer's chat template; asked for a reply unless the talk has ended."""
-    tokenizer: Any = codec.tokenizer
-    if not tokenizer.chat_template:
-        raise InputError(
-            f"{row.place} holds messages, but the model's tokenizer has no chat template. Give prompt and "
-            "completion as text, or a model whose tokenizer has one."
-        )
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=not ended)
-    end = tokenizer.eos_token
-    return text.rstrip().removesuffix(end) if ended else text
 
 
 def _opening(codec: Codec, text: str, tokens: int) -> tuple[str, str] | None:

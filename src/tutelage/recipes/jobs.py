@@ -20,6 +20,7 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.reward_model import Choices, RewardModelConfig, choice_loss, pair_loss, scores_of
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data import sources
+from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import (
     context_tokens,
@@ -28,6 +29,7 @@ from tutelage.data.pretrained import (
     load_sequence_classifier,
     load_tokenizer,
 )
+from tutelage.data.questions import Pair, Question
 from tutelage.data.split import by_prompt
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
@@ -72,6 +74,8 @@ class RewardModelJob:
     """Model folder or hub id; its trunk starts the reward model, with a fresh head."""
     data: str
     """File, folder or hub id of comparisons: prompt/chosen/rejected, chosen/rejected, or HH-RLHF text."""
+    columns: tuple[str, ...] = ()
+    """What the data's columns mean: a YAML file, or name=value ... (docs/data.md). Not needed for the shapes above."""
     max_tokens: int = 512
     """Longest prompt and reply together: the oldest turns go first, then the front; the reply's end stays."""
     limit: int | None = None
@@ -157,7 +161,8 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     codec = Codec(load_tokenizer(job.model))
     classifier = load_sequence_classifier(job.model, device)
-    comparisons, report = sources.comparisons(job.data, codec)
+    questions, report = sources.comparisons(job.data, codec, parse_columns(job.columns))
+    comparisons = of_one_width(questions)
     limit = min(job.max_tokens, context_tokens(classifier) or job.max_tokens)
     fraction, seed = job.settings.held_out_fraction, job.settings.seed
     learned, held_out = by_prompt(comparisons, lambda each: each.prompt, fraction, seed, job.limit)
@@ -188,22 +193,39 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     return summary
 
 
-def choices_of(codec: Codec, rows: Sequence[sources.Question], limit: int) -> tuple[Choices, int]:
+def of_one_width(questions: Sequence[Question]) -> list[Question]:
+    """As `Choices` holds them: bests of one K, where all are that; else every judged pair as a question of its own."""
+    if len({len(each.responses) for each in questions}) == 1 and all(each.choice is not None for each in questions):
+        return list(questions)
+    pairs = [
+        Question(
+            each.prompt, (each.responses[i], each.responses[j]), (Pair(0, 1, target, margin),), columns=each.columns
+        )
+        for each in questions
+        for i, j, target, margin in each.pairs
+    ]
+    if not pairs:
+        raise InputError("the data has ratings and no comparisons; reward-model learns from comparisons.")
+    return pairs
+
+
+def choices_of(codec: Codec, rows: Sequence[Question], limit: int) -> tuple[Choices, int]:
     """(choices, how many rows had a candidate that was cut to fit)."""
+    width = len(rows[0].responses)
     fitted = [fit(codec, row.prompt, response, limit) for row in rows for response in row.responses]
     batch = Batch.of([written(prompt, response) for prompt, response, _ in fitted])
-    choices = Choices(batch, torch.tensor([row.target for row in rows]), len(rows[0].responses))
-    width = choices.width
-    return choices, sum(any(cut for *_, cut in fitted[i : i + width]) for i in range(0, len(fitted), width))
+    targets = [row.pairs[0].target if width == 2 else float(row.choice or 0) for row in rows]
+    cut = sum(any(cut for *_, cut in fitted[i : i + width]) for i in range(0, len(fitted), width))
+    return Choices(batch, torch.tensor(targets), width), cut
 
 
-def length_rule(rows: Sequence[sources.Question]) -> float:
-    """Accuracy of preferring the longest reply in characters; equal lengths share. Printed beside every model's."""
+def length_rule(rows: Sequence[Question]) -> float:
+    """Accuracy of preferring the longest reply in characters; equal lengths share, a tie is a half."""
     right = []
     for row in rows:
         lengths = np.array([len(response) for response in row.responses])
         longest = lengths == lengths.max()
-        right.append(float(longest[row.best]) / longest.sum())
+        right.append(0.5 if row.best is None else float(longest[row.best]) / longest.sum())
     return float(np.mean(right))
 
 

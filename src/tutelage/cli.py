@@ -74,6 +74,12 @@ def _sentiment() -> tuple[type, Callable[..., Any]]:
     return SentimentConfig, sentiment
 
 
+def _overoptimise() -> tuple[type, Callable[..., Any]]:
+    from tutelage.recipes.overoptimise import OveroptimiseConfig, overoptimise
+
+    return OveroptimiseConfig, overoptimise
+
+
 def _job(name: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
     def load() -> tuple[type, Callable[..., Any]]:
         from tutelage.recipes import jobs
@@ -98,6 +104,7 @@ VERBS = {
     "ppo": Verb("optimise a policy against a reward", _job("PPO"), "runs/ppo"),
     "best-of-n": Verb("sample n replies a prompt and keep the best", _job("BestOfN"), "runs/best-of-n"),
     "evaluate": Verb("compare two policies on the same prompts", _job("Evaluate"), "runs/evaluate"),
+    "overoptimise": Verb("gold against proxy as a policy is optimised too far", _overoptimise, "runs/overoptimise"),
     "recipe sentiment": Verb("Ziegler 2019 in small: positive stories", _sentiment, "runs/sentiment"),
 }
 ASIDES = {

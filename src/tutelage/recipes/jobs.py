@@ -245,7 +245,7 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
         rows = zip(asked, replied, scores, strict=False)
         run.keep_samples(step, [{"prompt": p, "response": r, "score": s} for p, r, s in rows])
 
-    stages.run_ppo(job.settings, speaker, critic, score, environment, run, look)
+    stages.run_ppo(job.settings, speaker, critic, score, environment, run, stages.Beside(look))
     return {**report.counts(), "steps": job.settings.steps, **run.latest}
 
 

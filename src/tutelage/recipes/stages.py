@@ -165,6 +165,18 @@ def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic 
     return SeparateCritic(policy, ValueModel(copy.deepcopy(classifier).requires_grad_(True), policy.numerics))
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside a run of PPO and is not optimised.
+
+    look: sees every scored batch, to judge or to keep samples
+    held_out: a second score, for `PPOConfig.stop_at_peak`
+    """
+
+    look: Callable[[int, Batch, Tensor], None] | None = None
+    held_out: Score | None = None
+
+
 def run_ppo(
     config: PPOConfig,
     speaker: Speaker,
@@ -172,9 +184,13 @@ def run_ppo(
     score: Score,
     environment: Language,
     run: Run,
-    look: Callable[[int, Batch, Tensor], None] | None = None,
+    beside: Beside = Beside(),
 ) -> None:
-    """Trains the speaker's policy in place and saves it; `look` sees every scored batch (to judge or keep samples)."""
+    """Trains the speaker's policy in place and saves it."""
+    if config.stop_at_peak and beside.held_out is None:
+        raise InputError(
+            "--stop-at-peak needs a held-out reward: a second one, from labels that the first did not see."
+        )
     tolerance = max(config.parity_tolerance_nats, speaker.policy.numerics.rounding_nats)
     config = replace(config, parity_tolerance_nats=tolerance)
     updates = config.steps * config.epochs * config.minibatches
@@ -191,11 +207,11 @@ def run_ppo(
 
     def looked_at(batch: Batch) -> Tensor:
         score_BT = score(batch)
-        if look is not None:
-            look(batch.keys[0].step, batch, score_BT)
+        if beside.look is not None:
+            beside.look(batch.keys[0].step, batch, score_BT)
         return score_BT
 
-    task = Task(environment, looked_at, partial(prompt_keys, len(environment.prompts), config))
+    task = Task(environment, looked_at, partial(prompt_keys, len(environment.prompts), config), beside.held_out)
     reference, sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
     flight = Flight(
         policy=speaker.policy,

@@ -19,7 +19,18 @@ from tutelage.algorithms.kl_controller import KLController
 from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
 from tutelage.runs.run import Run
-from tutelage.trajectory import ActorCritic, Batch, Evaluation, Learner, LogProbs, Sampler, Sums, Task, in_parts
+from tutelage.trajectory import (
+    ActorCritic,
+    Batch,
+    Evaluation,
+    Learner,
+    LogProbs,
+    Sampler,
+    SamplerMismatchError,
+    Sums,
+    Task,
+    in_parts,
+)
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,6 @@ class PPOConfig:
     tokens_at_once: int = 1024
     parity_tolerance_nats: float = 1e-3
     seed: int = 0
-
-
-class SamplerMismatchError(RuntimeError):
-    """Sampler and learner disagree on log-probs: stale weights, another temperature, a wrong mask."""
 
 
 def ppo(

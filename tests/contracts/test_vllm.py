@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import random
 import warnings
@@ -20,9 +21,10 @@ from tutelage.data.errors import InputError
 from tutelage.environments.dialogue import Dialogue
 from tutelage.environments.language import Language
 from tutelage.execution import engine as engines
-from tutelage.execution.engine import Engine, EngineSettings
+from tutelage.execution.engine import Engine, EngineSettings, Said
 from tutelage.execution.native import SamplingSettings
 from tutelage.execution.vllm import VLLMSampler
+from tutelage.formulas import sampling
 from tutelage.policies.language import Frozen, LanguagePolicy, with_lora
 from tutelage.trajectory import Key, SamplerMismatchError
 
@@ -351,6 +353,106 @@ def installed(monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: object())
 
 
+class Scripted:
+    """An engine that says the same to every request: what the sampler makes of it, without vLLM."""
+
+    context_tokens = 64
+
+    def __init__(self, tokens, choices=None, over=True):
+        self.tokens, self.over = tokens, over
+        self.choices = choices or [{token: -0.5} for token in tokens]
+        self.asked, self.waiting = [], []
+
+    def ask(self, name, tokens, **parameters):
+        self.asked.append(list(tokens))
+        self.waiting.append(name)
+
+    def step(self):
+        waiting, self.waiting = self.waiting, []
+        return [Said(name, self.tokens, self.choices, self.over) for name in waiting]
+
+    def forget(self, names):
+        pass
+
+
+@pytest.fixture
+def scripted(tiny_policy, installed, monkeypatch):
+    def make(tokens, choices=None, over=True, **settings):
+        sampler = sampler_of(tiny_policy, **settings)
+        sampler.engine = Scripted(tokens, choices, over)
+        monkeypatch.setattr(Engine, "running", sampler.engine)
+        return sampler
+
+    return make
+
+
+def test_what_the_engine_says_becomes_episodes_of_several_turns(scripted):
+    sampler = scripted([4, 5, EOS])
+    batch = sampler.sample(Dialogue(PROMPTS, lambda said: [11, 12], turns=2), [Key(0, 2), Key(0, 0)])
+    assert batch.observations[0, :10].tolist() == [0, 12, 4, 5, EOS, 11, 12, 4, 5, EOS]
+    assert batch.mask_BT[0, :9].tolist() == [False] + [True] * 3 + [False] * 2 + [True] * 3
+    assert batch.behaviour_log_probs_BT[0, :9].tolist() == [0.0] + [-0.5] * 3 + [0.0] * 2 + [-0.5] * 3
+    assert batch.lengths_B.tolist() == [9, 10] and batch.terminated_B.all() and "support" not in batch.extras
+    assert sorted(sampler.engine.asked) == sorted(
+        [[0, 12], [0, 5, 6], [0, 12, 4, 5, EOS, 11, 12], [0, 5, 6, 4, 5, EOS, 11, 12]]
+    )
+
+
+def test_the_limit_truncates_and_a_stop_at_the_limit_still_stops(scripted):
+    assert not scripted([4, 5, 6], max_new_tokens=3).sample(Language(PROMPTS), KEYS[:1]).terminated_B.any()
+    assert scripted([4, 5, EOS], max_new_tokens=3).sample(Language(PROMPTS), KEYS[:1]).terminated_B.all()
+
+
+def test_an_engine_that_ends_a_turn_by_itself_is_an_error(scripted):
+    with pytest.raises(RuntimeError, match="without a stop and below the limit"):
+        scripted([4, 5]).sample(Language(PROMPTS), KEYS[:1])
+
+
+def test_supports_are_those_named_and_a_tie_that_hides_some_is_an_error(scripted):
+    half, never = math.log(0.5), -math.inf
+    chosen = {4: half, 9: half, 3: never}
+    batch = scripted([4, EOS], [chosen, {EOS: 0.0, 2: never}], top_k=2).sample(Language(PROMPTS), KEYS[:1])
+    support = sampling.unpack(batch.extras["support"][0], 23)
+    assert support[0].all() and support[1].all()  # the prompt
+    assert [row.nonzero()[:, 0].tolist() for row in support[2:4]] == [[4, 9], [EOS]]
+    with pytest.raises(SamplerMismatchError, match=r"probability 0\.5 together"):
+        scripted([4, EOS], [{4: half}, {EOS: 0.0}], top_k=2).sample(Language(PROMPTS), KEYS[:1])
+
+
+def test_before_the_shortest_turn_ends_stops_are_left_out(scripted):
+    batch = scripted([4, 5, EOS], stops=(EOS, 7), min_new_tokens=2).sample(Language(PROMPTS), KEYS[:1])
+    support = sampling.unpack(batch.extras["support"][0], 23)
+    left_out = [(~row).nonzero()[:, 0].tolist() for row in support]
+    assert left_out == [[], [], [EOS, 7], [EOS, 7], []]
+
+
+def test_a_publish_that_does_not_arrive_is_an_error_here_too(scripted):
+    sampler = scripted([4, 5, EOS], max_new_tokens=3)
+    pushed = []
+    sampler.engine.push = pushed.append
+    with pytest.raises(SamplerMismatchError, match="after the weights were published"):
+        sampler.publish()
+    assert pushed == [sampler.policy]
+
+
+def test_weights_carry_the_names_of_a_checkpoint_an_adapter_merged(tiny_llama):
+    names = dict(tiny_llama.state_dict())
+    assert {name: tensor.data_ptr() for name, tensor in engines.weights(tiny_llama)} == {
+        name: tensor.data_ptr() for name, tensor in names.items()
+    }
+    before = tiny_llama.model.layers[0].mlp.up_proj.weight.detach().clone()
+    adapted = with_lora(tiny_llama, 2)
+    with torch.no_grad():
+        for name, each in adapted.named_parameters():
+            if "lora_B" in name:
+                each.normal_()
+    pushed = {name: tensor.clone() for name, tensor in engines.weights(adapted)}
+    assert not torch.equal(pushed["model.layers.0.mlp.up_proj.weight"], before)
+    merged = adapted.merge_and_unload().state_dict()
+    assert pushed.keys() == merged.keys()
+    assert all(torch.allclose(pushed[name], merged[name], atol=1e-6) for name in merged)
+
+
 def test_without_vllm_one_is_told_what_to_install(tiny_policy, monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'tutelage\[vllm\]'"):
@@ -360,7 +462,8 @@ def test_without_vllm_one_is_told_what_to_install(tiny_policy, monkeypatch):
 def test_the_command_line_says_it_too(model_folder, files, monkeypatch, capsys):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     command = ["ppo", "--model", str(model_folder), "--data", str(files / "prompts.jsonl"), "--sampler", "vllm"]
-    assert run_command([*command, "--reward", f"{__name__}:length", "--out", str(files / "out")]) == 2
+    command += ["--max-new-tokens", "5", "--reward", f"{__name__}:length", "--out", str(files / "out")]
+    assert run_command(command) == 2
     assert "pip install 'tutelage[vllm]'" in capsys.readouterr().err.splitlines()[-1]
 
 

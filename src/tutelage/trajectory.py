@@ -293,6 +293,10 @@ class Sampler(Protocol):
     def publish(self) -> None: ...
 
 
+class SamplerMismatchError(RuntimeError):
+    """Sampler and learner disagree on log-probs: stale weights, another temperature, a wrong mask."""
+
+
 class Rows(Protocol):
     """What a learner updates on: anything that can be cut into micro-batches and says what its mean divides by."""
 

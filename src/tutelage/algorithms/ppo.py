@@ -20,7 +20,18 @@ from tutelage.algorithms.peak import Peak
 from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
 from tutelage.runs.run import Run
-from tutelage.trajectory import ActorCritic, Batch, Evaluation, Learner, LogProbs, Sampler, Sums, Task, in_parts
+from tutelage.trajectory import (
+    ActorCritic,
+    Batch,
+    Evaluation,
+    Learner,
+    LogProbs,
+    Sampler,
+    SamplerMismatchError,
+    Sums,
+    Task,
+    in_parts,
+)
 
 
 @dataclass(frozen=True)
@@ -59,10 +70,6 @@ class PPOConfig:
     parity_tolerance_nats: float = 1e-3
     stop_at_peak: int = 0
     seed: int = 0
-
-
-class SamplerMismatchError(RuntimeError):
-    """Sampler and learner disagree on log-probs: stale weights, another temperature, a wrong mask."""
 
 
 def ppo(

@@ -39,7 +39,7 @@ from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, S
 from tutelage.rewards.language import RewardModel, start_head
 from tutelage.runs.files import write_folder, write_json
 from tutelage.runs.run import Run
-from tutelage.trajectory import Batch, Finish, Key, Score, Task, in_parts
+from tutelage.trajectory import Batch, Finish, Key, Sampler, Score, Task, in_parts
 
 
 def unkept(name: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -52,16 +52,18 @@ class Speaker:
     """A policy, the codec of its tokens, and how it is sampled.
 
     fixed_length: replies are exactly max_new_tokens long and that ends them; no token stops one (Ziegler et al. 2019)
+    drawn_by: who samples, made of (policy, stop tokens, seed, settings): NativeSampler or VLLMSampler
     """
 
     policy: LanguagePolicy
     codec: Codec
     sampling: SamplingSettings
     fixed_length: bool = False
+    drawn_by: Callable[[LanguagePolicy, Sequence[int], int, SamplingSettings], Sampler] = NativeSampler
 
-    def sampler(self, seed: int) -> NativeSampler:
+    def sampler(self, seed: int) -> Sampler:
         stop_tokens = () if self.fixed_length else self.codec.stop_tokens
-        return NativeSampler(self.policy, stop_tokens, seed, self.sampling)
+        return self.drawn_by(self.policy, stop_tokens, seed, self.sampling)
 
     def save(self, run: Run) -> None:
         """RUN/model, as transformers reads it (an adapter's folder where the policy is one)."""

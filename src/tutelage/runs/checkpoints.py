@@ -46,7 +46,7 @@ class RandomGenerators:
     @staticmethod
     def begin() -> None:
         """The same start for every stage: loading a model draws, too (a fresh head), and a replay loads again."""
-        torch.manual_seed(0)
+        torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
         np.random.seed(0)
         random.seed(0)
 

@@ -7,12 +7,14 @@ the score that is optimised rises on (Gao et al. 2022, on early stopping).
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from tutelage.trajectory import Batch, Learner, Score
 
 WINDOW = 5  # steps whose mean is compared: one batch's mean is too noisy to have a peak
+ERRORS = 2.0  # standard errors that a higher mean must be higher by: on a plateau, noise alone makes new records
 
 
 class Peak:
@@ -25,17 +27,20 @@ class Peak:
         if score is None:
             raise ValueError("stopping at the peak needs a held-out score: Task(..., held_out=...)")
         self.learner, self.score, self.patience = learner, score, patience
-        self.recent: list[float] = []
+        self.recent: list[tuple[float, float]] = []  # mean score and its squared standard error, batch by batch
         self.highest, self.step = float("-inf"), 0
         self.kept: Mapping[str, Any] = copy.deepcopy(learner.state())
 
     def saw(self, step: int, batch: Batch) -> float:
         """The mean held-out score of what the policy of this step, before its update, did."""
-        self.recent = [*self.recent, float(self.score(batch).sum(dim=1).mean())][-WINDOW:]
-        mean = sum(self.recent) / len(self.recent)
-        if len(self.recent) == WINDOW and mean > self.highest:
+        scores_B = self.score(batch).sum(dim=1).double()
+        found = (float(scores_B.mean()), float(scores_B.var(unbiased=False)) / len(batch))
+        self.recent = [*self.recent, found][-WINDOW:]
+        mean, squared = (sum(each) / len(self.recent) for each in zip(*self.recent, strict=True))
+        error = math.sqrt(squared / len(self.recent))
+        if len(self.recent) == WINDOW and mean > self.highest + ERRORS * error:
             self.highest, self.step, self.kept = mean, step, copy.deepcopy(self.learner.state())
-        return self.recent[-1]
+        return found[0]
 
     def passed(self, step: int) -> bool:
         return step - self.step >= self.patience
@@ -45,8 +50,13 @@ class Peak:
         self.learner.restore(self.kept)
 
     def state(self) -> dict[str, Any]:
-        return {"recent": self.recent, "highest": self.highest, "step": self.step, "kept": self.kept}
+        return {
+            "recent": [list(each) for each in self.recent],
+            "highest": self.highest,
+            "step": self.step,
+            "kept": self.kept,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.recent = list(state["recent"])
+        self.recent = [(mean, squared) for mean, squared in state["recent"]]
         self.highest, self.step, self.kept = state["highest"], state["step"], state["kept"]

@@ -92,7 +92,9 @@ Summaries = Mapping[str, Mapping[str, Any]]
 """Stage -> its summary. Stages are named by what they are, their setting and their seed."""
 
 
-def found_in(summaries: Summaries, settings: Sequence[Mapping[str, int]], seeds: int) -> dict[str, Any]:
+def found_in(
+    summaries: Summaries, settings: Sequence[Mapping[str, int]], seeds: int, held_out_labels: Sequence[int]
+) -> dict[str, Any]:
     """summary.json of the laboratory: a row a setting, ensembles against single proxies, stopping at the peak."""
     rows, curves = [], []
     for setting in settings:
@@ -109,7 +111,7 @@ def found_in(summaries: Summaries, settings: Sequence[Mapping[str, int]], seeds:
         "gold_drop_at_fewest_labels_high": smallest["gold_drop_high"],
         "settings": rows,
         "ensembles": [against_single(fewest, name) for name in ENSEMBLES],
-        "stop_at_peak": stopped_row(fewest),
+        "stop_at_peak": [stopped_row(fewest, labels) for labels in held_out_labels],
         "curves": curves,
     }
 
@@ -183,12 +185,14 @@ def against_single(of: Runs, name: str) -> dict[str, Any]:
     return row
 
 
-def stopped_row(of: Runs) -> dict[str, Any]:
+def stopped_row(of: Runs, held_out_labels: int) -> dict[str, Any]:
     """What stopping at the held-out score's peak saved against running on, paired by seed."""
-    stopped, on = of.all("ppo-stopped"), of.all("ppo")
+    stopped, on = of.all(f"ppo-stopped-{held_out_labels}"), of.all("ppo")
     ended, ran_on = ([float(run["gold_at_end"]) for run in each] for each in (stopped, on))
     saved, low, high = intervals.paired_difference(ended, ran_on)
     return {
+        "held_out_labels": held_out_labels,
+        "held_out_accuracy": float(np.mean([each["accuracy"] for each in of.all(f"held-out-{held_out_labels}")])),
         "gold_stopped": float(np.mean(ended)),
         "gold_running_on": float(np.mean(ran_on)),
         "gold_at_best": float(np.mean([run["gold_peak"] for run in on])),

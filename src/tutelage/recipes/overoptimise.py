@@ -26,7 +26,7 @@ from tutelage.formulas import uncertainty
 from tutelage.policies.language import LanguagePolicy, exact_kl
 from tutelage.recipes import stages
 from tutelage.recipes.demo import DemoConfig, loaded, sft_stage
-from tutelage.recipes.proxies import Pool, pooled, proxy_stage
+from tutelage.recipes.proxies import Pool, proxy_stage
 from tutelage.rewards import helpdesk
 from tutelage.rewards.ensemble import Ensemble
 from tutelage.rewards.language import ModelScore, RewardModel
@@ -56,7 +56,7 @@ class OveroptimiseConfig:
     best_of: largest n, on so many best_of_prompts, for the first best_of_seeds seeds
     evaluation_prompts: unseen ones; gold's peak is chosen on one half of them and the fall measured on the other
     evaluate_every: steps of PPO between looks at them
-    patience: steps of `stop_at_peak`, measured at the fewest labels
+    patience: steps of `stop_at_peak`, measured at the fewest labels with held-out models from held_out_labels others
     """
 
     seed: int = 0
@@ -73,6 +73,7 @@ class OveroptimiseConfig:
     evaluation_prompts: int = 128
     evaluate_every: int = 4
     patience: int = 12
+    held_out_labels: tuple[int, ...] = (200, 1000)
     sft: SFTConfig = field(default_factory=lambda: SFTConfig(steps=500, batch_size=32, learning_rate=3e-3))
     reward_model: RewardModelConfig = field(
         default_factory=lambda: RewardModelConfig(epochs=3, batch_size=16, learning_rate=2e-3, warm_up=10)
@@ -81,8 +82,8 @@ class OveroptimiseConfig:
         default_factory=lambda: PPOConfig(
             steps=60,
             trajectories=64,
-            epochs=2,
-            learning_rate=7e-4,
+            epochs=1,
+            learning_rate=5e-4,
             value_learning_rate=1e-3,
             kl_coefficient=0.0,
             truncation_score=-2.0,
@@ -116,9 +117,9 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
         best_of=1000,
         best_of_prompts=12,
         evaluation_prompts=64,
-        evaluate_every=5,
+        held_out_labels=(1000,),
         sft=replace(config.sft, steps=350),
-        ppo=replace(config.ppo, steps=40, trajectories=48, epochs=1, learning_rate=1.2e-3),
+        ppo=replace(config.ppo, steps=44, trajectories=48),
     )
 
 
@@ -130,6 +131,7 @@ def overoptimise(config: OveroptimiseConfig, run: Run) -> dict[str, Any]:
         {name: Run(run.path / name).summary for name in plan(config)},
         [vars(setting) for setting in config.settings],
         config.seeds,
+        config.held_out_labels,
     )
 
 
@@ -148,14 +150,12 @@ def plan(config: OveroptimiseConfig) -> dict[str, Act]:
         fewest = config.settings[0]
         for member in range(1, config.members):
             todo[named(f"member-{member}", fewest, seed)] = partial(learned_stage, fewest, seed, member)
-        todo[named("held-out", fewest, seed)] = partial(learned_stage, fewest, seed, HELD_OUT)
         for name, combine in combinations(config).items():
             todo[named(f"ppo-{name}", fewest, seed)] = partial(ensemble_stage, combine, fewest, seed)
-        todo[named("ppo-stopped", fewest, seed)] = partial(stopped_stage, fewest, seed)
+        for labels in config.held_out_labels:
+            todo[named(f"held-out-{labels}", fewest, seed)] = partial(held_out_stage, labels, fewest, seed)
+            todo[named(f"ppo-stopped-{labels}", fewest, seed)] = partial(stopped_stage, labels, fewest, seed)
     return todo
-
-
-HELD_OUT = -1
 
 
 def named(what: str, setting: Setting, seed: int) -> str:
@@ -210,9 +210,9 @@ def learned_stage(
 ) -> dict[str, Any]:
     """A proxy; for the first of an ensemble also what the best of n by it are worth."""
     pool = Pool.read(run.path / POOL)
-    places = pooled(pool, setting.labels, (config.seed, seed), member, held_out=member == HELD_OUT)
+    places = pool.seen(setting.labels, (config.seed, seed), member)
     trunk = POLICY if setting.width == config.policy_width else f"{TRUNK}-{setting.width}"
-    settings = replace(config.reward_model, seed=1000 * (config.seed + 1) + 10 * seed + max(member, 0))
+    settings = replace(config.reward_model, seed=1000 * (config.seed + 1) + 10 * seed + member)
     found = proxy_stage(settings, pool, places, run.path / trunk / "model", stage)
     if member == 0 and seed < config.best_of_seeds:
         _, gold_PN, batches = many(config, run, Run(run.path / SAMPLES))
@@ -220,6 +220,16 @@ def learned_stage(
         proxy_PN = np.array([score(batch).sum(dim=1).double().numpy() for batch in batches])
         found |= {"best_of_n": best_of_n_points(proxy_PN, gold_PN)}
     return found
+
+
+def held_out_stage(
+    labels: int, setting: Setting, seed: int, config: OveroptimiseConfig, run: Run, stage: Run
+) -> dict[str, Any]:
+    """A reward model as wide as the policy, from labels that the proxy of this seed did not see."""
+    pool = Pool.read(run.path / POOL)
+    places = pool.unseen(setting.labels, labels, (config.seed, seed))
+    settings = replace(config.reward_model, seed=1000 * (config.seed + 1) + 10 * seed + 9)
+    return proxy_stage(settings, pool, places, run.path / POLICY / "model", stage)
 
 
 def proxy(run: Run, stage: str) -> ModelScore:
@@ -244,9 +254,11 @@ def ensemble_stage(
     return optimised(config, run, stage, Judges(Ensemble(members, combine), members[0], seed))
 
 
-def stopped_stage(setting: Setting, seed: int, config: OveroptimiseConfig, run: Run, stage: Run) -> dict[str, Any]:
+def stopped_stage(
+    labels: int, setting: Setting, seed: int, config: OveroptimiseConfig, run: Run, stage: Run
+) -> dict[str, Any]:
     """The single proxy's run once more, ended where a reward model from other labels says that it is past its peak."""
-    single, held_out = (proxy(run, named(name, setting, seed)) for name in ("proxy", "held-out"))
+    single, held_out = (proxy(run, named(name, setting, seed)) for name in ("proxy", f"held-out-{labels}"))
     settings = replace(config, ppo=replace(config.ppo, stop_at_peak=config.patience))
     return optimised(settings, run, stage, Judges(single, single, seed, held_out))
 

@@ -46,17 +46,17 @@ class Pool:
         difference_N = self.gold_PK[places, 0] - self.gold_PK[places, 1]
         return Choices(Batch.of(candidates), torch.tensor(0.5 + 0.5 * np.sign(difference_N)).float(), width=2)
 
+    def seen(self, labels: int, seed: tuple[int, int], member: int) -> np.ndarray:
+        """[labels] places of the comparisons of this proxy; further members of an ensemble see a bootstrap of them."""
+        mine = self._order(seed)[:labels]
+        return mine if member == 0 else np.random.default_rng([*seed, member]).choice(mine, labels)
 
-def pooled(pool: Pool, labels: int, seed: tuple[int, int], member: int, *, held_out: bool) -> np.ndarray:
-    """[labels] places of the comparisons that this proxy sees.
+    def unseen(self, seen: int, labels: int, seed: tuple[int, int]) -> np.ndarray:
+        """[labels] places of comparisons that no proxy of so many labels and this seed sees."""
+        return self._order(seed)[seen : seen + labels]
 
-    Members of an ensemble after the first see a bootstrap of the first one's; the held-out model sees none of them.
-    """
-    order = np.random.default_rng(seed).permutation(len(pool.prompts) - TESTED)
-    if held_out:
-        return order[labels : 2 * labels]
-    mine = order[:labels]
-    return mine if member == 0 else np.random.default_rng([*seed, member]).choice(mine, labels)
+    def _order(self, seed: tuple[int, int]) -> np.ndarray:
+        return np.random.default_rng(seed).permutation(len(self.prompts) - TESTED)
 
 
 def proxy_stage(settings: RewardModelConfig, pool: Pool, places: np.ndarray, trunk: Path, stage: Run) -> dict[str, Any]:

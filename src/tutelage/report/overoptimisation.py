@@ -29,7 +29,7 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(figure, what it is, detail) of the smallest proxy's fall and of what stopping saves."""
     if "gold_drop_at_fewest_labels" not in summary:
         return []
-    first, stopped = summary["settings"][0], summary["stop_at_peak"]
+    first, stopped = summary["settings"][0], summary["stop_at_peak"][-1]
     fall = f"95 % interval {first['gold_drop_low']:.2f} to {first['gold_drop_high']:.2f}, {summary['seeds']} seeds"
     saved = f"95 % interval {stopped['saved_low']:.2f} to {stopped['saved_high']:.2f}"
     return [

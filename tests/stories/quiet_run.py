@@ -14,5 +14,8 @@ class QuietRun:
     def steps(self, steps: int, shows: tuple[str, ...] = (), **kept: object) -> Iterator[int]:
         yield from range(steps)
 
+    def note(self, **metrics: float) -> None:
+        pass
+
     def record(self, step: int, metrics: dict[str, float]) -> None:
         self.events.append({"step": step, **metrics})

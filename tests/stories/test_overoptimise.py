@@ -1,4 +1,4 @@
-"""The laboratory as a command, in the smallest size: every stage runs, what was interrupted goes on, a report is left."""
+"""The laboratory as a command, in the smallest size: every stage runs, what was interrupted goes on."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SMALL = [
     "--pool",
     "540",
 ]
-SMALL += ["--best-of", "16", "--best-of-prompts", "2", "--best-of-seeds", "2", "--evaluation-prompts", "8"]
+SMALL += ["--best-of", "16", "--best-of-prompts", "2", "--evaluation-prompts", "8"]
 SMALL += ["--evaluate-every", "2", "--patience", "3", "--sft.steps", "4", "--sft.batch-size", "8", "--skip-preflight"]
 SMALL += ["--ppo.steps", "4", "--ppo.trajectories", "8", "--reward-model.epochs", "1"]
 WANTED = (

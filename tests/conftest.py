@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import pytest
@@ -21,6 +22,15 @@ from transformers import (
 from tutelage.policies.language import LanguagePolicy
 
 torch.set_num_threads(1)  # tiny tensors gain nothing from more, and a busy machine loses much
+
+
+def pytest_collection_modifyitems(items):
+    """vLLM pins its own torch and transformers, so it is not in the suite's environment."""
+    if importlib.util.find_spec("vllm") is None:
+        for item in items:
+            if item.get_closest_marker("vllm"):
+                item.add_marker(pytest.mark.skip(reason="needs vLLM: run by `make prove-vllm`"))
+
 
 SIZES = {
     "hidden_size": 32,

@@ -74,6 +74,12 @@ def _sentiment() -> tuple[type, Callable[..., Any]]:
     return SentimentConfig, sentiment
 
 
+def _overoptimise() -> tuple[type, Callable[..., Any]]:
+    from tutelage.recipes.overoptimise import OveroptimiseConfig, overoptimise
+
+    return OveroptimiseConfig, overoptimise
+
+
 def _job(name: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
     def load() -> tuple[type, Callable[..., Any]]:
         from tutelage.recipes import jobs
@@ -124,6 +130,7 @@ VERBS = {
         _evaluation("learning_curve", "LearningCurveJob", "learning_curve_job"),
         "runs/learning-curve",
     ),
+    "overoptimise": Verb("gold against proxy as a policy is optimised too far", _overoptimise, "runs/overoptimise"),
     "recipe sentiment": Verb("Ziegler 2019 in small: positive stories", _sentiment, "runs/sentiment"),
 }
 ASIDES = {

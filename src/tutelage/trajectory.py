@@ -274,11 +274,15 @@ class Environment(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What a policy is trained on: where it acts, how it is scored, and which episodes a step draws."""
+    """What a policy is trained on: where it acts, how it is scored, and which episodes a step draws.
+
+    held_out: a second score that nothing is optimised against
+    """
 
     environment: Environment
     score: Score
     keys: Callable[[int], Sequence[Key]]
+    held_out: Score | None = None
 
 
 class Sampler(Protocol):
@@ -287,6 +291,10 @@ class Sampler(Protocol):
     def sample(self, environment: Environment, keys: Sequence[Key]) -> Batch: ...
 
     def publish(self) -> None: ...
+
+
+class SamplerMismatchError(RuntimeError):
+    """Sampler and learner disagree on log-probs: stale weights, another temperature, a wrong mask."""
 
 
 class Rows(Protocol):

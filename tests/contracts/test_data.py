@@ -165,6 +165,7 @@ def test_ties_teach_and_refusals_do_not(tmp_path, codec):
         ({"strength": 1.5}, "less than or equal to 1"),
         ({"ranking": [["a"], ["a"]]}, "twice"),
         ({"choice": "a", "no_choice": "all bad"}, "both chooses"),
+        ({"choice": "a", "ranking": [["b"], ["a"]]}, "does not lead"),
         ({"ratings": {"warmth": {"z": 1.0}}}, "no candidate"),
     ],
 )

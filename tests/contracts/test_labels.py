@@ -64,7 +64,8 @@ def test_several_people_and_the_mean_of_their_votes(read):
     )
     assert [each.pairs[0].target for each in found] == [pytest.approx(5 / 6), 0.5, 0.0]
     assert found[0].votes == {"p1": 1.0, "p2": 0.5, "p3": 1.0} and found[2].votes == {"p1": 0.0}
-    assert found[0].choice is None and found[0].places == ((0,), (1,)) and found[1].places == ((0, 1),)
+    assert found[0].choice is None and found[0].places == ((0,), (1,))
+    assert found[1].places == ((0, 1),) and found[1].best is None
     assert report.counts()["dropped_why"] == {"without a judgement": 1}
 
 
@@ -238,7 +239,9 @@ def said(role, text, *replies, **more):
 
 def test_every_answered_message_of_a_tree_is_a_question(read):
     deep = said("prompter", "why", said("assistant", "d", rank=1), said("assistant", "e", rank=0), lang="de", rank=9)
-    root = said("prompter", "hi", said("assistant", "b", deep, rank=0), said("assistant", "c", rank=1), lang="en")
+    last = said("prompter", "end", said("assistant", "i", rank=0), said("assistant", "j", rank=1), lang="fr")
+    more = [said("assistant", "k", rank=0), said("assistant", "l", rank=1)]  # nobody asked for these
+    root = said("prompter", "hi", said("assistant", "b", deep, last, rank=0), said("assistant", "c", *more, rank=1))
     lone = said("prompter", "yes", said("assistant", "f"))
     unranked = said("prompter", "no", said("assistant", "g", lone, rank=0), said("assistant", "h"))
     found, report = read(
@@ -247,9 +250,10 @@ def test_every_answered_message_of_a_tree_is_a_question(read):
     assert [(each.prompt, each.responses, each.best) for each in found] == [
         ("\n\nHuman: hi\n\nAssistant:", (" b", " c"), 0),
         ("\n\nHuman: hi\n\nAssistant: b\n\nHuman: why\n\nAssistant:", (" d", " e"), 1),
+        ("\n\nHuman: hi\n\nAssistant: b\n\nHuman: end\n\nAssistant:", (" i", " j"), 0),
     ]
-    assert [each.columns for each in found] == [{"id": "t1", "lang": "en"}, {"id": "t1", "lang": "de"}]
-    assert report.rows_read == 5 and report.counts()["dropped_why"] == {
+    assert [each.columns for each in found] == [{"id": "t1"}, {"id": "t1", "lang": "de"}, {"id": "t1", "lang": "fr"}]
+    assert report.rows_read == 6 and report.counts()["dropped_why"] == {
         "where not every reply has its rank": 1,
         "with a single reply": 1,
         "without replies": 1,
@@ -294,6 +298,7 @@ def test_our_own_records_keep_strength_ranking_and_ratings(tmp_path, codec):
         records.Verdict(choice=ids[1], ranking=((ids[1], ids[0]), (ids[2],))),
         records.Verdict(choice=ids[0], strength=0.0),
         records.Verdict(ranking=((ids[2],), (ids[0],))),
+        records.Verdict(ranking=((ids[2],), (ids[0],), (ids[1],)), strength=0.6),  # of which pair?
         records.Verdict(no_choice="all bad", ratings={"warm": {ids[2]: 3.0}}),
     ]
     path = tmp_path / "records.jsonl"
@@ -307,7 +312,8 @@ def test_our_own_records_keep_strength_ranking_and_ratings(tmp_path, codec):
     assert (found[2].choice, found[2].places) == (None, ((0, 1), (2,)))
     assert ({each.target for each in found[3].pairs}, found[3].choice) == ({0.5}, None)
     assert (found[4].pairs, found[4].places) == (((0, 2, 0.0, 0.0),), None)
-    assert (found[5].pairs, found[5].ratings) == ((), {"warm": (None, None, 3.0)})
+    assert found[5].places == ((2,), (0,), (1,)) and {each.margin for each in found[5].pairs} == {0.0}
+    assert (found[6].pairs, found[6].ratings) == ((), {"warm": (None, None, 3.0)})
 
 
 def test_a_reply_that_was_good_or_bad(tmp_path, codec):

@@ -286,3 +286,15 @@ def test_memory_is_flat_over_two_hundred_iterations(tmp_path, monkeypatch):
     assert run_command(command) == 0
     assert seen[220][0] == seen[20][0]
     assert seen[220][1] - seen[20][1] < 16, seen  # MiB; one batch kept an iteration would be more
+
+
+def test_a_run_does_not_depend_on_what_was_drawn_before_it(model_folder, files, tmp_path):
+    """A replay from the very beginning has no checkpoint to take the global generators from."""
+    contents = []
+    for name in ("first", "second"):
+        torch.rand(len(contents) + 1)
+        place = ["--data", str(files / "comparisons.jsonl"), "--out", str(tmp_path / name)]
+        assert run_command(["reward-model", "--model", str(model_folder), *place, "--batch-size", "64"]) == 0
+        contents.append(Checkpoints(tmp_path / name / "checkpoints").latest().content)
+    assert contents[0] == contents[1]
+    assert run_command(["verify-resume", str(tmp_path / "first")]) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from tutelage.formulas import agreement
+from tutelage.formulas import agreement, intervals
 
 NAN = math.nan
 FLEISS = np.array(  # the common worked example: 10 subjects, 14 raters, 5 categories
@@ -150,13 +150,13 @@ def test_the_ceiling_by_hand():
     ratings = np.array([[1, 1, 2], [3, 3, NAN], [4, NAN, NAN]])
     share, low, high = agreement.human_ceiling(ratings)
     assert share == pytest.approx((0.5 + 0.5 + 0 + 1 + 1) / 5)
-    assert low < share < high
+    assert (low, high) == (0.0, 1.0)  # of two units
 
 
 def test_the_ceiling_is_the_slow_loop():
     ratings = random_ratings(9, units=30, raters=5, missing=0.3)
-    worth = []
-    for row in ratings:
+    worth, units = [], []
+    for unit, row in enumerate(ratings):
         given = [v for v in row if not math.isnan(v)]
         for place, mine in enumerate(given):
             others = given[:place] + given[place + 1 :]
@@ -164,7 +164,9 @@ def test_the_ceiling_is_the_slow_loop():
             modes = {v for v in others if others.count(v) == top}
             if modes:
                 worth.append((mine in modes) / len(modes))
+                units.append(unit)
     assert agreement.human_ceiling(ratings)[0] == pytest.approx(np.mean(worth))
+    assert agreement.human_ceiling(ratings) == pytest.approx(intervals.clustered(worth, units))
 
 
 def test_the_ceiling_of_planted_raters():

@@ -23,7 +23,7 @@ def log_linear(start: float, slope: float):
 PLANTED = {
     "half": power_law(0.75, 1.2, 0.5),
     "quarter": power_law(0.8, 0.6, 0.25),
-    "odd": power_law(0.7, 20.0, 0.8137),
+    "odd": power_law(0.7, 20.0, 0.81371234),
     "steep": power_law(0.7, 3e4, 1.9),
     "straight in the logarithm": log_linear(0.3, 0.02),
     "a loss": power_law(0.55, -2.0, 0.4),
@@ -46,6 +46,8 @@ def test_what_the_parameters_mean():
     assert (curve.exponent, curve.limit) == pytest.approx((0.5, 0.75), abs=1e-7)
     assert curve.labels == pytest.approx(math.sqrt(500 * 16000))
     assert curve.per_efold == pytest.approx(0.5 * 1.2 * curve.labels**-0.5)  # dy / d log n at n₀
+    odd = learning_curve.fit(LABELS, PLANTED["odd"](LABELS))
+    assert (odd.exponent, odd.limit) == pytest.approx((0.81371234, 0.7), abs=1e-6)
     straight = learning_curve.fit(LABELS, PLANTED["straight in the logarithm"](LABELS))
     assert (straight.exponent, straight.per_efold) == pytest.approx((0.0, 0.02), abs=1e-9)
     assert straight.limit == math.inf
@@ -71,6 +73,24 @@ def test_the_interval_covers_what_it_says(truth):
         _, low, high = learning_curve.expected_gain(LABELS, truth(LABELS) + 0.004 * generator.normal(size=6))
         covered.append(low <= expected <= high)
     assert 0.92 <= np.mean(covered) <= 0.995
+
+
+def test_the_interval_is_every_gain_that_the_points_allow():
+    """By slow search: for a gain g, the best exponent; allowed is least · (1 + t² / 3)."""
+    values = PLANTED["half"](LABELS) + 0.004 * np.random.default_rng(3).normal(size=6)
+
+    def least(gain: float | None) -> float:
+        found = []
+        for exponent in np.linspace(1e-6, 2.0, 2001):
+            x = -(LABELS**-exponent) / (16000**-exponent - 17000**-exponent)  # so that the slope is the gain
+            slope = np.polyfit(x, values, 1)[0] if gain is None else gain
+            found.append(np.var(values - slope * x) * len(values))
+        return min(found)
+
+    gain, low, high = learning_curve.expected_gain(LABELS, values)
+    allowed = least(None) * (1 + 3.182446**2 / 3)
+    assert least(gain) == pytest.approx(least(None), rel=1e-3)
+    assert [least(low), least(high)] == pytest.approx([allowed, allowed], rel=0.01)
 
 
 def test_more_labels_bring_more_and_later_ones_less():

@@ -16,10 +16,22 @@ import torch
 from torch import Tensor
 
 from tutelage.algorithms.kl_controller import KLController
+from tutelage.algorithms.peak import Peak
 from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
 from tutelage.runs.run import Run
-from tutelage.trajectory import ActorCritic, Batch, Evaluation, Learner, LogProbs, Sampler, Sums, Task, in_parts
+from tutelage.trajectory import (
+    ActorCritic,
+    Batch,
+    Evaluation,
+    Learner,
+    LogProbs,
+    Sampler,
+    SamplerMismatchError,
+    Sums,
+    Task,
+    in_parts,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class PPOConfig:
     tokens_at_once: padded steps a micro-batch
     parity_tolerance_nats: how far sampler and learner may differ on one action
     truncation_score: replaces the score of a cut-off episode, which then counts as terminated; None bootstraps it
+    stop_at_peak: steps without a higher held-out score after which the run ends and takes the weights of the peak; 0
+        runs on
     """
 
     steps: int = 100
@@ -54,11 +68,8 @@ class PPOConfig:
     max_grad_norm: float = 1.0
     tokens_at_once: int = 1024
     parity_tolerance_nats: float = 1e-3
+    stop_at_peak: int = 0
     seed: int = 0
-
-
-class SamplerMismatchError(RuntimeError):
-    """Sampler and learner disagree on log-probs: stale weights, another temperature, a wrong mask."""
 
 
 def ppo(
@@ -72,14 +83,22 @@ def ppo(
 ) -> None:
     """Trains `actor_critic` in place; `sampler` draws from the same policy, `reference` is frozen."""
     controller = KLController(config.kl_coefficient, config.kl_target_nats, config.kl_horizon)
-    kept = {"learner": learner, "kl_controller": controller}
+    peak = Peak(learner, task.held_out, config.stop_at_peak) if config.stop_at_peak else None
+    kept = {"learner": learner, "kl_controller": controller, **({"peak": peak} if peak else {})}
     for step in run.steps(config.steps, shows=("score", "kl_nats_per_sequence"), state=kept, best="score"):
         batch = sampler.sample(task.environment, task.keys(step))  # tau ~ pi
         score_BT = task.score(batch)
+        if peak:
+            run.note(held_out_score=peak.saw(step, batch))
+            if peak.passed(step):
+                break
         stats = improve(config, batch, score_BT, controller.coefficient, actor_critic, reference, learner)
         sampler.publish()
         run.record(step, stats)
         controller.saw(stats["kl_nats_per_sequence"], len(batch))
+    if peak:
+        peak.put_back()
+        sampler.publish()
 
 
 def improve(

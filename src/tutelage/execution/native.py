@@ -135,17 +135,10 @@ class NativeSampler:
     @torch.no_grad()
     def sample(self, environment: Environment, keys: Sequence[Key]) -> Batch:
         """One episode for every key, in their order."""
-        rows = []
-        for index, key in enumerate(keys):
-            episode = environment.episode(key)
-            first = list(episode.first)
-            row = Row(index, episode, stream(self.seed, key), first, [False] * (len(first) - 1))
-            row.log_probs = [0.0] * len(row.mask)
-            rows.append(row)
+        rows = begun(environment, keys, self.seed)
         self.decoder = self.decoder or decoder_of(self.policy)
         self._run(deque(sorted(rows, key=lambda row: (len(row.tokens), row.tokens))), self.decoder)
-        batch = Batch.of([row.trajectory(key, self.device) for row, key in zip(rows, keys, strict=True)])
-        return batch.with_extras(support=_supports(rows)) if any(row.supports for row in rows) else batch
+        return finished(rows, keys, self.device)
 
     def _run(self, queue: deque[Row], decoder: Decoder) -> None:
         """Runs every episode of the queue to its end."""
@@ -160,7 +153,7 @@ class NativeSampler:
             tokens, log_probs, supports = self._draw(decoder.step(rows), rows)
             for place, (row, token, log_prob) in enumerate(zip(rows, tokens.tolist(), log_probs.tolist(), strict=True)):
                 row.say(token, log_prob, None if supports is None else supports[place])
-                stopped = token in self.stop_tokens or bool(self.settings.stop_strings and self._says_stop(row))
+                stopped = token in self.stop_tokens or says_stop(self.settings.stop_strings, self.text, row.turn)
                 if stopped or len(row.turn) >= self.settings.max_new_tokens:
                     row.give_the_floor(stopped)
             alive = close_ranks([row.finish is None for row in rows])
@@ -199,11 +192,32 @@ class NativeSampler:
             logits_BV.masked_fill(~support_BV, sampling.NEVER), settings.top_k, settings.top_p
         )
 
-    def _says_stop(self, row: Row) -> bool:
-        assert self.text is not None
-        longest = max(map(len, self.settings.stop_strings))
-        said = self.text(row.turn[-longest - 8 :])  # a token has a character at least, save a few that have none
-        return any(each in said for each in self.settings.stop_strings)
+
+def begun(environment: Environment, keys: Sequence[Key], seed: int) -> list[Row]:
+    """One episode for every key, before its first action."""
+    rows = []
+    for index, key in enumerate(keys):
+        episode = environment.episode(key)
+        first = list(episode.first)
+        row = Row(index, episode, stream(seed, key), first, [False] * (len(first) - 1))
+        row.log_probs = [0.0] * len(row.mask)
+        rows.append(row)
+    return rows
+
+
+def finished(rows: Sequence[Row], keys: Sequence[Key], device: torch.device) -> Batch:
+    """Episodes that ended, with what could be chosen from where that was not every token."""
+    batch = Batch.of([row.trajectory(key, device) for row, key in zip(rows, keys, strict=True)])
+    return batch.with_extras(support=_supports(rows)) if any(row.supports for row in rows) else batch
+
+
+def says_stop(stop_strings: Sequence[str], text: Callable[[Sequence[int]], str] | None, turn: Sequence[int]) -> bool:
+    """Whether the newest token of a turn has completed one of these texts."""
+    if not stop_strings or text is None:
+        return False
+    longest = max(map(len, stop_strings))
+    said = text(turn[-longest - 8 :])  # a token has a character at least, save a few that have none
+    return any(each in said for each in stop_strings)
 
 
 def close_ranks(alive: Sequence[bool]) -> list[int]:

@@ -88,7 +88,7 @@ def krippendorff_alpha(ratings_UR: np.ndarray, distance: Distance = nominal) -> 
     if not len(counts_UV):
         raise ValueError("no unit was rated twice, so there is no agreement to measure")
     shares_UV = counts_UV / (counts_UV.sum(axis=1, keepdims=True) - 1)
-    observed_VV = shares_UV.T @ counts_UV - np.diag(shares_UV.sum(axis=0))
+    observed_VV = shares_UV.T @ counts_UV  # less [v = w] only where the distance is 0
     total_V = counts_UV.sum(axis=0)
     squared_VV = distance(values_V, total_V)
     observed, expected = float((observed_VV * squared_VV).sum()), float((np.outer(total_V, total_V) * squared_VV).sum())
@@ -110,7 +110,9 @@ def human_ceiling(ratings_UR: np.ndarray, confidence: float = 0.95) -> tuple[flo
     worth_UV = np.einsum("uvv->uv", majority_UVV) / majority_UVV.sum(axis=2)
     unit_N, value_N = np.nonzero(counts_UV)
     repeat_N = counts_UV[unit_N, value_N]
-    return intervals.clustered(np.repeat(worth_UV[unit_N, value_N], repeat_N), np.repeat(unit_N, repeat_N), confidence)
+    worth_N, units_N = np.repeat(worth_UV[unit_N, value_N], repeat_N), np.repeat(unit_N, repeat_N)
+    share, low, high = intervals.clustered(worth_N, units_N, confidence)
+    return share, max(0.0, low), min(1.0, high)
 
 
 def _beyond_chance(observed: float, expected: float) -> float:

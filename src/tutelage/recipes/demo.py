@@ -193,7 +193,9 @@ def optimised(config: DemoConfig, run: Run, stage: Run, score: Score, classifier
         stage.keep_samples(step, [{"prompt": asked[i], "response": replied[i]} for i in range(2)])
 
     environment = speaker.environment(prompts)
-    stages.run_ppo(replace(config.ppo, seed=config.seed), speaker, critic, score, environment, stage, look)
+    stages.run_ppo(
+        replace(config.ppo, seed=config.seed), speaker, critic, score, environment, stage, stages.Beside(look)
+    )
     watched = [event["gold_score"] for event in read_lines(stage.path / "events.jsonl")]
     quarter = max(1, len(watched) // 4)
     return {"gold_score_first_step": watched[0], "gold_score_last_quarter_lowest": min(watched[-quarter:])}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.data.trunk import Numerics
 from tutelage.environments.language import refuse_crowded
-from tutelage.execution.native import SamplingSettings
+from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.execution.vllm import VLLMSampler
 from tutelage.formulas import intervals
 from tutelage.formulas.best_of_n import kl_nats
 from tutelage.policies.language import LanguagePolicy, with_lora
@@ -45,6 +46,7 @@ from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
+SAMPLERS = {"native": NativeSampler, "vllm": VLLMSampler}
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
 
 
@@ -94,11 +96,15 @@ class PPOJob:
     """File, folder or hub id of prompts."""
     reward: str
     """Reward-model folder, or module:function that takes (prompts, responses) and returns numbers."""
+    held_out_reward: str = ""
+    """A second reward, from labels that the first did not see, for --stop-at-peak; nothing is optimised against it."""
     max_new_tokens: int = 64
     temperature: float = 1.0
     """Of sampling and of every log-prob."""
     value_head: bool = False
     """A value head on the policy instead of a value model of its own (which starts as the reward model)."""
+    sampler: Literal["native", "vllm"] = "native"
+    """Who draws the replies; vllm needs `pip install 'tutelage[vllm]'`."""
     lora_rank: int = 0
     device: str = "auto"
     numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
@@ -212,8 +218,8 @@ def length_rule(rows: Sequence[Question]) -> float:
 def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     model, codec = loaded_policy(job.model, device, job.lora_rank)
-    policy = LanguagePolicy(model, job.temperature, job.numerics)
-    speaker = stages.Speaker(policy, codec, SamplingSettings(job.max_new_tokens))
+    policy, drawn_by = LanguagePolicy(model, job.temperature, job.numerics), SAMPLERS[job.sampler]
+    speaker = stages.Speaker(policy, codec, SamplingSettings(job.max_new_tokens), drawn_by=drawn_by)
     prompts, report = sources.prompts(job.data, codec)
     environment = speaker.environment(prompts, context_tokens(model))
     score, classifier = scorer(job.reward, codec, device)
@@ -225,7 +231,8 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
         rows = zip(asked, replied, scores, strict=False)
         run.keep_samples(step, [{"prompt": p, "response": r, "score": s} for p, r, s in rows])
 
-    stages.run_ppo(job.settings, speaker, critic, score, environment, run, look)
+    held_out = scorer(job.held_out_reward, codec, device)[0] if job.held_out_reward else None
+    stages.run_ppo(job.settings, speaker, critic, score, environment, run, stages.Beside(look, held_out))
     return {**report.counts(), "steps": job.settings.steps, **run.latest}
 
 

@@ -185,7 +185,7 @@ def ppo_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
         stage.note(gold_score=float(np.mean(scene.gold.positive(texts))), distinct_2=distinct_fraction(texts))
 
     settings = replace(scene.config.ppo, seed=scene.config.seed)
-    stages.run_ppo(settings, scene.speaker, critic, score, environment, stage, look)
+    stages.run_ppo(settings, scene.speaker, critic, score, environment, stage, stages.Beside(look))
     return {"steps": settings.steps, **stage.latest}
 
 

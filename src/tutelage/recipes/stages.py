@@ -39,7 +39,7 @@ from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, S
 from tutelage.rewards.language import RewardModel, start_head
 from tutelage.runs.files import write_folder, write_json
 from tutelage.runs.run import Run
-from tutelage.trajectory import Batch, Finish, Key, Score, Task, in_parts
+from tutelage.trajectory import Batch, Finish, Key, Sampler, Score, Task, in_parts
 
 
 def unkept(name: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -52,16 +52,18 @@ class Speaker:
     """A policy, the codec of its tokens, and how it is sampled.
 
     fixed_length: replies are exactly max_new_tokens long and that ends them; no token stops one (Ziegler et al. 2019)
+    drawn_by: who samples, made of (policy, stop tokens, seed, settings): NativeSampler or VLLMSampler
     """
 
     policy: LanguagePolicy
     codec: Codec
     sampling: SamplingSettings
     fixed_length: bool = False
+    drawn_by: Callable[[LanguagePolicy, Sequence[int], int, SamplingSettings], Sampler] = NativeSampler
 
-    def sampler(self, seed: int) -> NativeSampler:
+    def sampler(self, seed: int) -> Sampler:
         stop_tokens = () if self.fixed_length else self.codec.stop_tokens
-        return NativeSampler(self.policy, stop_tokens, seed, self.sampling)
+        return self.drawn_by(self.policy, stop_tokens, seed, self.sampling)
 
     def save(self, run: Run) -> None:
         """RUN/model, as transformers reads it (an adapter's folder where the policy is one)."""
@@ -165,6 +167,18 @@ def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic 
     return SeparateCritic(policy, ValueModel(copy.deepcopy(classifier).requires_grad_(True), policy.numerics))
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside a run of PPO and is not optimised.
+
+    look: sees every scored batch, to judge or to keep samples
+    held_out: a second score, for `PPOConfig.stop_at_peak`
+    """
+
+    look: Callable[[int, Batch, Tensor], None] | None = None
+    held_out: Score | None = None
+
+
 def run_ppo(
     config: PPOConfig,
     speaker: Speaker,
@@ -172,9 +186,13 @@ def run_ppo(
     score: Score,
     environment: Language,
     run: Run,
-    look: Callable[[int, Batch, Tensor], None] | None = None,
+    beside: Beside = Beside(),
 ) -> None:
-    """Trains the speaker's policy in place and saves it; `look` sees every scored batch (to judge or keep samples)."""
+    """Trains the speaker's policy in place and saves it."""
+    if config.stop_at_peak and beside.held_out is None:
+        raise InputError(
+            "--stop-at-peak needs a held-out reward: a second one, from labels that the first did not see."
+        )
     tolerance = max(config.parity_tolerance_nats, speaker.policy.numerics.rounding_nats)
     config = replace(config, parity_tolerance_nats=tolerance)
     updates = config.steps * config.epochs * config.minibatches
@@ -191,11 +209,11 @@ def run_ppo(
 
     def looked_at(batch: Batch) -> Tensor:
         score_BT = score(batch)
-        if look is not None:
-            look(batch.keys[0].step, batch, score_BT)
+        if beside.look is not None:
+            beside.look(batch.keys[0].step, batch, score_BT)
         return score_BT
 
-    task = Task(environment, looked_at, partial(prompt_keys, len(environment.prompts), config))
+    task = Task(environment, looked_at, partial(prompt_keys, len(environment.prompts), config), beside.held_out)
     reference, sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
     flight = Flight(
         policy=speaker.policy,

@@ -38,7 +38,7 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> Markup:
     )
     figure.update_yaxes(autorange="reversed", gridcolor=GRID, automargin=True)
     figure.update_xaxes(title="gold score, 95 % interval", gridcolor=GRID, zeroline=False)
-    return _html(figure, height=70 + 52 * len(rows))
+    return drawn(figure, height=70 + 52 * len(rows))
 
 
 def curves(events: Sequence[Mapping[str, Any]], names: Sequence[str], title: str) -> Markup:
@@ -56,7 +56,7 @@ def curves(events: Sequence[Mapping[str, Any]], names: Sequence[str], title: str
     figure.update_xaxes(title="step", gridcolor=GRID, zeroline=False)
     figure.update_yaxes(gridcolor=GRID, zeroline=False)
     figure.update_layout(showlegend=len(names) > 1, legend={"orientation": "h", "y": 1.12, "x": 0}, title=None)
-    return _html(figure, height=240, label=title)
+    return drawn(figure, height=240, label=title)
 
 
 def frontier(points: Sequence[Mapping[str, float]], events: Sequence[Mapping[str, Any]]) -> Markup:
@@ -80,10 +80,11 @@ def frontier(points: Sequence[Mapping[str, float]], events: Sequence[Mapping[str
     figure.update_xaxes(title="KL, nats a sequence", gridcolor=GRID, zeroline=False)
     figure.update_yaxes(title="gold score", gridcolor=GRID, zeroline=False)
     figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 0})
-    return _html(figure, height=380)
+    return drawn(figure, height=380)
 
 
-def _html(figure: go.Figure, height: int, label: str = "") -> Markup:
+def drawn(figure: go.Figure, height: int, label: str = "") -> Markup:
+    """A figure as it stands in the page."""
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},

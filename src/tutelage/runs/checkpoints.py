@@ -41,7 +41,14 @@ class Stateful(Protocol):
 
 
 class RandomGenerators:
-    """The global generators of torch, numpy and Python: nothing here draws from them, but users' rewards may."""
+    """The global generators of torch, numpy and Python: nothing here learns from them, but users' rewards may."""
+
+    @staticmethod
+    def begin() -> None:
+        """The same start for every stage: loading a model draws, too (a fresh head), and a replay loads again."""
+        torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
+        np.random.seed(0)
+        random.seed(0)
 
     def state(self) -> State:
         kind, keys, position, has_gauss, cached = cast("tuple[Any, ...]", np.random.get_state(legacy=True))

@@ -88,6 +88,7 @@ class Run:
             run._cut_back()
         else:
             write_json(path / CONFIG, resolved)
+        RANDOM.begin()
         run._write_state("running")
         return run
 
@@ -98,6 +99,7 @@ class Run:
         if not stage.finished:
             _make_folder(stage.path)
             stage._cut_back()
+            RANDOM.begin()
             stage._write_state("running")
         return stage
 

@@ -1,0 +1,217 @@
+"""Gold against proxy over √KL: what became of gold while a proxy was optimised (Gao, Schulman & Hilton 2022).
+
+All rewards are gains over the initial policy. The peak is chosen on every other evaluation prompt and the fall from it
+is measured on those between, so that a peak picked from noise does not count as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tutelage.formulas import best_of_n, intervals, overoptimisation
+
+GRID = 30  # points of a drawn curve
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One look at a policy: what its reply to each of P prompts got, and the KL of that reply."""
+
+    gold: Sequence[float]
+    proxy: Sequence[float]
+    kl_nats: Sequence[float]
+
+    def rows(self, prompts: Sequence[str], replies: Sequence[str]) -> list[dict[str, Any]]:
+        """One sample a prompt, as samples.jsonl keeps it."""
+        columns = zip(prompts, replies, self.gold, self.proxy, self.kl_nats, strict=True)
+        return [{"prompt": p, "response": r, "gold": g, "proxy": x, "kl_nats": k} for p, r, g, x, k in columns]
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """A policy at C checkpoints, the first of them the initial policy, on P prompts; steps: of training, in all."""
+
+    gold_CP: np.ndarray
+    proxy_CP: np.ndarray
+    kl_CP: np.ndarray
+    steps: int
+
+    @staticmethod
+    def of(rows: Sequence[Mapping[str, Any]], steps: int) -> Optimised:
+        """From samples.jsonl, whose rows of one step stand in the order of the prompts."""
+        at: dict[int, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            at.setdefault(row["step"], []).append(row)
+        by_name = {name: np.array([[row[name] for row in at[step]] for step in sorted(at)]) for name in KEPT}
+        return Optimised(by_name["gold"], by_name["proxy"], by_name["kl_nats"], steps)
+
+    def row(self) -> dict[str, Any]:
+        """Gains over the initial policy by checkpoint, the peak, and the fall behind it."""
+        first, second = self.gold_CP[:, ::2], self.gold_CP[:, 1::2]
+        drop = overoptimisation.held_out_drop(first, second)
+        gold_C, held_C, proxy_C = (each.mean(axis=1) for each in (self.gold_CP, second, self.proxy_CP))
+        distance_C = np.sqrt(np.maximum(self.kl_CP.mean(axis=1), 0.0))
+        peak = drop.checkpoint
+        return {
+            "steps": self.steps,
+            "sqrt_kl": distance_C.tolist(),
+            "gold": (gold_C - gold_C[0]).tolist(),
+            "proxy": (proxy_C - proxy_C[0]).tolist(),
+            "sqrt_kl_at_peak": float(distance_C[peak]),
+            "gold_peak": float(held_C[peak] - held_C[0]),
+            "gold_at_end": float(held_C[-1] - held_C[0]),
+            "gold_drop": drop.drop,
+            "gold_drop_low": drop.low,
+            "gold_drop_high": drop.high,
+            "proxy_at_peak": float(proxy_C[peak] - proxy_C[0]),
+            "proxy_at_end": float(proxy_C[-1] - proxy_C[0]),
+        }
+
+
+KEPT = ("gold", "proxy", "kl_nats")
+
+
+def best_of_n_points(proxy_PN: np.ndarray, gold_PN: np.ndarray) -> dict[str, list[float]]:
+    """What the best of n by this proxy is worth, n = 1, 2, 4, … and all; unbiased, means over prompts."""
+    count = proxy_PN.shape[1]
+    ns = [*(2**power for power in range(count.bit_length()) if 2**power < count), count]
+    gold_M, proxy_M = (best_of_n.curve(proxy_PN, each, ns).mean(axis=0) for each in (gold_PN, proxy_PN))
+    return {
+        "n": [float(n) for n in ns],
+        "sqrt_kl": [float(np.sqrt(max(best_of_n.kl_nats(n), 0.0))) for n in ns],
+        "gold": (gold_M - gold_M[0]).tolist(),
+        "proxy": (proxy_M - proxy_M[0]).tolist(),
+    }
+
+
+Summaries = Mapping[str, Mapping[str, Any]]
+"""Stage -> its summary. Stages are named by what they are, their setting and their seed."""
+
+
+def found_in(summaries: Summaries, settings: Sequence[Mapping[str, int]], seeds: int) -> dict[str, Any]:
+    """summary.json of the laboratory: a row a setting, ensembles against single proxies, stopping at the peak."""
+    rows, curves = [], []
+    for setting in settings:
+        of = Runs(summaries, setting, seeds)
+        rows.append(setting_row(of))
+        curves += [drawn(of, "PPO", of.all("ppo")), drawn(of, "best of n", of.best_of_n)]
+    fewest = Runs(summaries, settings[0], seeds)
+    smallest = rows[0]
+    return {
+        "seeds": seeds,
+        "seconds_total": round(sum(each["seconds"] for each in summaries.values()), 1),
+        "gold_drop_at_fewest_labels": smallest["gold_drop"],
+        "gold_drop_at_fewest_labels_low": smallest["gold_drop_low"],
+        "gold_drop_at_fewest_labels_high": smallest["gold_drop_high"],
+        "settings": rows,
+        "ensembles": [against_single(fewest, name) for name in ENSEMBLES],
+        "stop_at_peak": stopped_row(fewest),
+        "curves": curves,
+    }
+
+
+ENSEMBLES = ("minimum", "uwo")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The stages of one setting, seed by seed."""
+
+    summaries: Summaries
+    setting: Mapping[str, int]
+    seeds: int
+
+    def all(self, what: str) -> list[Mapping[str, Any]]:
+        where = f"{self.setting['labels']}-labels-width-{self.setting['width']}"
+        return [self.summaries[f"{what}-{where}-seed-{seed}"] for seed in range(self.seeds)]
+
+    @property
+    def best_of_n(self) -> list[Mapping[str, Any]]:
+        return [each["best_of_n"] for each in self.all("proxy") if "best_of_n" in each]
+
+
+def setting_row(of: Runs) -> dict[str, Any]:
+    """Fits over all seeds' points; peak, end and fall as means over seeds, the fall's interval by Student's t."""
+    runs, proxies = of.all("ppo"), of.all("proxy")
+    fits = {"bon": fitted(of.best_of_n, overoptimisation.fit_best_of_n)}
+    fits["rl"] = fitted(runs, overoptimisation.fit_reinforcement)
+    drop, low, high = intervals.t_interval([run["gold_drop"] for run in runs])
+    rise, rise_low, rise_high = intervals.t_interval([run["proxy_at_end"] - run["proxy_at_peak"] for run in runs])
+    means = ("gold_peak", "gold_at_end", "proxy_at_end", "sqrt_kl_at_peak")
+    row: dict[str, Any] = {
+        "labels": of.setting["labels"],
+        "width": of.setting["width"],
+        "proxy_parameters": proxies[0]["proxy_parameters"],
+        "accuracy": float(np.mean([each["accuracy"] for each in proxies])),
+        **{name: float(np.mean([run[name] for run in runs])) for name in means},
+        "gold_drop": drop,
+        "gold_drop_low": low,
+        "gold_drop_high": high,
+        "proxy_rise_after_peak": rise,
+        "proxy_rise_after_peak_low": rise_low,
+        "proxy_rise_after_peak_high": rise_high,
+    }
+    for name, fit in fits.items():
+        row |= {f"{each}_{name}": getattr(fit, each) for each in FITTED}
+        row |= {f"r2_{name}": fit.r_squared, f"sqrt_kl_of_fitted_peak_{name}": fit.peak and fit.peak.distance}
+    return row
+
+
+FITTED = ("alpha", "alpha_low", "alpha_high", "beta", "beta_low", "beta_high")
+
+
+def fitted(points: Sequence[Mapping[str, Any]], fit: Any) -> overoptimisation.Fit:
+    """The form through every seed's points beyond the initial policy."""
+    distances, gold = (np.concatenate([each[name] for each in points]) for name in ("sqrt_kl", "gold"))
+    beyond = distances > 1e-3
+    return fit(distances[beyond], gold[beyond])
+
+
+def against_single(of: Runs, name: str) -> dict[str, Any]:
+    """An ensemble's runs beside the single proxy's, paired by seed."""
+    ours, theirs = of.all(f"ppo-{name}"), of.all("ppo")
+    row: dict[str, Any] = {"name": name}
+    for what in ("gold_peak", "gold_at_end"):
+        mine, single = ([float(run[what]) for run in each] for each in (ours, theirs))
+        difference, low, high = intervals.paired_difference(mine, single)
+        row |= {what: float(np.mean(mine)), f"{what}_single": float(np.mean(single))}
+        row |= {f"{what}_gain": difference, f"{what}_gain_low": low, f"{what}_gain_high": high}
+    return row
+
+
+def stopped_row(of: Runs) -> dict[str, Any]:
+    """What stopping at the held-out score's peak saved against running on, paired by seed."""
+    stopped, on = of.all("ppo-stopped"), of.all("ppo")
+    ended, ran_on = ([float(run["gold_at_end"]) for run in each] for each in (stopped, on))
+    saved, low, high = intervals.paired_difference(ended, ran_on)
+    return {
+        "gold_stopped": float(np.mean(ended)),
+        "gold_running_on": float(np.mean(ran_on)),
+        "gold_at_best": float(np.mean([run["gold_peak"] for run in on])),
+        "saved": saved,
+        "saved_low": low,
+        "saved_high": high,
+        "steps_stopped": float(np.mean([run["steps"] for run in stopped])),
+        "steps_running_on": float(np.mean([run["steps"] for run in on])),
+    }
+
+
+def drawn(of: Runs, method: str, points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Gold and proxy over √KL as far as every seed went: mean over seeds and its lowest and highest."""
+    reach = min(max(each["sqrt_kl"]) for each in points)
+    grid = np.linspace(0.0, reach, GRID)
+    row: dict[str, Any] = {"method": method, **of.setting, "sqrt_kl": grid.tolist()}
+    for name in ("gold", "proxy"):
+        lines = np.array([_along(grid, each["sqrt_kl"], each[name]) for each in points])
+        row |= {name: lines.mean(axis=0).tolist(), f"{name}_low": lines.min(axis=0).tolist()}
+        row[f"{name}_high"] = lines.max(axis=0).tolist()
+    return row
+
+
+def _along(grid: np.ndarray, distances: Sequence[float], values: Sequence[float]) -> np.ndarray:
+    order = np.argsort(distances, kind="stable")
+    return np.interp(grid, np.asarray(distances)[order], np.asarray(values)[order])

@@ -82,7 +82,7 @@ def test_the_length_rule_and_what_lies_beyond_it():
     questions = [asked(i, float(long), ("long reply", "short")) for i, long in enumerate(truth)]
     by_length = report(questions, [np.array([10.0, 5.0])] * 200)["accuracy"]
     assert by_length["accuracy"] == by_length["length_rule_accuracy"] == truth.mean()
-    assert by_length["accuracy_beyond_length"] == 0
+    assert by_length["accuracy_beyond_length"] == 0 and by_length["accuracy_beyond_length_low"] is None
     knows = report(questions, [np.array([float(long), 0.5]) for long in truth])["accuracy"]
     assert knows["accuracy"] == 1.0 and knows["accuracy_beyond_length_low"] > 0.3
 

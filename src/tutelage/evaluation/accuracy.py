@@ -44,9 +44,12 @@ def accuracy(pairs: JudgedPairs) -> dict[str, Any]:
 
 
 def _beyond(differences_P: np.ndarray, prompts_P: np.ndarray) -> dict[str, Any]:
-    """How much more often right than the length rule, paired: what both find easy cancels."""
-    if len(np.unique(prompts_P)) < 2:
-        return {}
+    """How much more often right than the length rule, paired: what both find easy cancels.
+
+    Without an interval where nothing scatters: then the pairs do not tell how far the difference may go.
+    """
+    if len(np.unique(prompts_P)) < 2 or not np.ptp(differences_P) > 0:
+        return named("accuracy_beyond_length", float(differences_P.mean()), np.nan, np.nan)
     return named("accuracy_beyond_length", *intervals.clustered(differences_P, prompts_P))
 
 

@@ -81,9 +81,7 @@ def _accuracy(found: Mapping[str, Any]) -> list[str]:
         return [f"  no accuracy          {counts}"]
     below = "; BELOW CHANCE" if found["below_chance"] else ""
     told = [f"  accuracy             {_with_baselines(found)}; {counts}{below}"]
-    if "accuracy_beyond_length" in found:
-        told.append(f"  beyond length        {between(found, 'accuracy_beyond_length')}")
-    return told
+    return [*told, f"  beyond length        {between(found, 'accuracy_beyond_length')}"]
 
 
 def _with_baselines(found: Mapping[str, Any]) -> str:
@@ -97,7 +95,11 @@ def _calibration(found: Mapping[str, Any]) -> list[str]:
     told = f"  calibration error    {found['calibration_error']:.3f} {by_chance}"
     if repaired is not None:
         told += f"; repaired, on other prompts {repaired:.3f}"
-    return [told, *([f"  temperature          {between(found, 'temperature', 2)}"] if "temperature" in found else [])]
+    if "temperature" not in found:
+        return [told]
+    if found["temperature"] is None:
+        return [told, "  temperature          none is finite: the differences say nothing, or the opposite"]
+    return [told, f"  temperature          {between(found, 'temperature', 2)}"]
 
 
 def _people(found: Mapping[str, Any]) -> list[str]:

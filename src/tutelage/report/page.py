@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tutelage.report import overoptimisation, plots
+from tutelage.report import evaluation, overoptimisation, plots
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
 
@@ -50,8 +50,9 @@ def rendered(run_path: Path) -> str:
     return environment.get_template("report.html").render(
         name=state["name"],
         status=state["status"],
-        verdict=[*verdict(summary), *overoptimisation.verdict(summary)],
+        verdict=[*verdict(summary), *overoptimisation.verdict(summary), *evaluation.verdict(summary)],
         laboratory=overoptimisation.section(summary),
+        evaluation=evaluation.section(summary),
         figure=plots.methods(summary["methods"]) if summary.get("methods") else None,
         methods=summary.get("methods", []),
         frontier=frontier(run_path, summary),

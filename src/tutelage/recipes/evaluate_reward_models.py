@@ -27,7 +27,7 @@ from tutelage.runs.run import Run
 class RewardModelsJob:
     """Measure reward models by what people said: accuracy beside length and chance, calibration, ceilings, subsets.
 
-    Several models and data sets give a cross table. Prompts that one of the models learned from are left out for all.
+    Several models and data sets give a cross table. What a model of `tutelage reward-model` learned from is left out.
     """
 
     model: tuple[str, ...]
@@ -49,35 +49,39 @@ class RewardModelsJob:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Questions that all models are measured on. about: what was read, dropped, and left out."""
+    """Questions as they were read from `source`, and what was read and dropped."""
 
+    source: str
     name: str
     questions: list[Question]
-    about: dict[str, Any]
+    counts: dict[str, Any]
 
 
 def reward_models_job(job: RewardModelsJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
-    known = [learned_prompts(name) for name in job.model]
-    data = data_sets(job, [each for each in known if each is not None])
+    data = data_sets(job)
     models = labels(job.model)
     rows = []
-    for name, title, learned in zip(job.model, models, known, strict=True):
-        scorer = TextScorer.load(name, device, job.max_tokens, job.numerics)
+    for name, title in zip(job.model, models, strict=True):
+        scorer, learned = TextScorer.load(name, device, job.max_tokens, job.numerics), learned_prompts(name)
         for each in data:
-            rows.append({"model": title, "data": each.name, **measured(scorer, each, job.by)})
-            rows[-1]["learned_from_known"] = learned is not None
+            rows.append({"model": title, "data": each.name, **measured(job, scorer, each, learned)})
             print("\n".join(lines(rows[-1])))
     return {"models": models, "data": [each.name for each in data], **headline(rows), "reward_models": rows}
 
 
-def measured(scorer: TextScorer, data: DataSet, by: str | None) -> dict[str, Any]:
-    """One model on one data set."""
-    scores, cut = scorer.of_questions(data.questions)
-    return {**data.about, "replies_truncated": cut, **report(data.questions, scores, by)}
+def measured(job: RewardModelsJob, scorer: TextScorer, data: DataSet, learned: set[str] | None) -> dict[str, Any]:
+    """One model on one data set, without the prompts that it learned from."""
+    kept = [each for each in data.questions if each.prompt not in (learned or ())]
+    if not kept:
+        raise InputError(f"--data {data.source}: the model learned from all of its prompts, so none can test it.")
+    asked = drawn(kept, job.limit, job.seed)
+    scores, cut = scorer.of_questions(asked)
+    about = {"learned_from_known": learned is not None, "rows_learned_from": len(data.questions) - len(kept)}
+    return {**data.counts, **about, "replies_truncated": cut, **report(asked, scores, job.by)}
 
 
-def data_sets(job: RewardModelsJob, learned: Sequence[set[str]]) -> list[DataSet]:
+def data_sets(job: RewardModelsJob) -> list[DataSet]:
     """What is measured, read in the tokens of the first model (they matter for chat templates only)."""
     codecs = [Codec(load_tokenizer(name)) for name in job.model]
     if len({str(codec.tokenizer.chat_template) for codec in codecs}) > 1:
@@ -86,12 +90,7 @@ def data_sets(job: RewardModelsJob, learned: Sequence[set[str]]) -> list[DataSet
     found = []
     for source, title in zip(job.data, labels(job.data), strict=True):
         questions, read = sources.comparisons(source, codecs[0], columns)
-        known = set[str]().union(*learned)
-        kept = [each for each in questions if each.prompt not in known]
-        if not kept:
-            raise InputError(f"--data {source}: the models learned from all of its prompts, so none can test them.")
-        about = {**read.counts(), "rows_learned_from": len(questions) - len(kept)}
-        found.append(DataSet(title, drawn(kept, job.limit, job.seed), about))
+        found.append(DataSet(source, title, questions, read.counts()))
     return found
 
 

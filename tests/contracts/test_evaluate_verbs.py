@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ def first_is_better(prompts, firsts, seconds):
     return [0.75] * len(prompts)
 
 
+SCHEMA = (Path(__file__).parents[2] / "docs" / "schema.md").read_text(encoding="utf-8")
 SCORES, PREFERS = f"{__name__}:count_of_a", f"{__name__}:first_is_better"
 
 
@@ -29,7 +31,10 @@ def evaluated(files, *command, name="evaluation"):
     """(summary, the page without plotly's own script) of `evaluate ...`."""
     out = files / name
     assert run_command(["evaluate", *map(str, command), "--out", str(out)]) == 0
-    return read_json(out / "summary.json"), (out / "report.html").read_text().replace(str(script()), "")
+    summary = read_json(out / "summary.json")
+    for each in (summary, *summary.get("reward_models", [])):  # what is in them: tests/docs
+        assert {key for key in each if f"`{key}`" not in SCHEMA and not key.endswith(("_low", "_high"))} <= {"by"}
+    return summary, (out / "report.html").read_text().replace(str(script()), "")
 
 
 def refused(capsys, files, *command):

@@ -23,9 +23,9 @@ def section(summary: Row) -> dict[str, Any] | None:
         "table": [line(row) for row in measured],
         "cross": cross(measured),
         "details": [detail(row) for row in measured],
-        "judges": judges,
+        "judges": [{**row, "judge": short(row["judge"])} for row in judges],
         "rates": rates(judges) if judges else None,
-        "agreements": summary.get("agreements", []),
+        "agreements": [{**row, "judges": [*map(short, row["judges"])]} for row in summary.get("agreements", [])],
         "curve": learning(curve) if curve else None,
         "curve_says": curve_says(curve) if curve else "",
     }
@@ -96,11 +96,8 @@ def reliability(calibration: Row) -> Any:
     """What people did over what the scores claim; on the dotted line both are the same."""
     figure = go.Figure()
     figure.add_scatter(x=[0.5, 1], y=[0.5, 1], mode="lines", line={"color": INK, "dash": "dot"}, name="calibrated")
-    shown = [
-        ("as it is", "reliability", ACCENT),
-        ("temperature fitted on other prompts", "reliability_repaired", SECOND),
-    ]
-    for name, key, colour in shown:
+    shown = {"reliability": ("as it is", ACCENT), "reliability_repaired": ("repaired", SECOND)}
+    for key, (name, colour) in shown.items():
         if key in calibration:
             figure.add_trace(_points(calibration[key], "mean", name, colour))
     figure.update_xaxes(title="P(the higher score is preferred), claimed", range=[0.48, 1.02], gridcolor=GRID)
@@ -116,7 +113,7 @@ def by_gap(rows: Sequence[Row]) -> Any:
     dotted = {"color": INK, "dash": "dot"}
     figure.add_scatter(x=gaps, y=claimed, mode="lines", line=dotted, name="claimed, σ(gap)")
     figure.update_xaxes(title="score gap (fifths of the pairs)", gridcolor=GRID, rangemode="tozero")
-    figure.update_yaxes(title="share that prefers the higher score", gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(title="prefer the higher score", gridcolor=GRID, zeroline=False)
     figure.update_layout(legend={"orientation": "h", "y": 1.14, "x": 0})
     return drawn(figure, height=330, label="accuracy by gap")
 
@@ -125,7 +122,7 @@ def people(found: Row) -> Any:
     """One person, the model: both with the majority of the others."""
     rows = [("one person", "human_ceiling", INK), ("the model", "model_with_people", ACCENT)]
     names = [(name, found, key, colour) for name, key, colour in rows]
-    return _dots(names, "agrees with the majority of the others, 95 % interval", chance=None)
+    return _dots(names, "with the majority of the others, 95 %", chance=None)
 
 
 def subsets(by: Row) -> Any:
@@ -136,14 +133,17 @@ def subsets(by: Row) -> Any:
 
 def rates(judges: Sequence[Row]) -> Any:
     """Win rate of every judge, and as if both replies were equally long."""
-    rows = [(row["judge"], row, "win_rate", ACCENT) for row in judges]
-    rows += [
-        (f"{row['judge']}, equally long", row, "length_controlled", SECOND)
-        for row in judges
-        if "length_controlled" in row
-    ]
-    rows.sort(key=lambda each: [row["judge"] for row in judges].index(each[1]["judge"]))
+    rows: list[tuple[str, Row, str, str]] = []
+    for row in judges:
+        rows.append((short(row["judge"]), row, "win_rate", ACCENT))
+        if "length_controlled" in row:
+            rows.append((f"{short(row['judge'])}, equally long", row, "length_controlled", SECOND))
     return _dots(rows, "win rate of the candidate, 95 % interval", chance=0.5)
+
+
+def short(judge: str) -> str:
+    """Of module:function the function."""
+    return judge.rpartition(":")[2]
 
 
 def learning(curve: Row) -> Any:
@@ -157,7 +157,8 @@ def learning(curve: Row) -> Any:
         x, y = zip(*curve["curve"], strict=True)
         figure.add_scatter(x=x, y=y, mode="lines", line={"color": SECOND}, name=f"fit, and {curve['more']} labels on")
     figure.add_hline(y=0.5, line={"color": INK, "dash": "dot", "width": 1})
-    figure.update_xaxes(title="labels", type="log", gridcolor=GRID)
+    counts = [row["labels"] for row in curve["means"]]
+    figure.update_xaxes(title="labels", type="log", gridcolor=GRID, tickvals=counts, ticktext=list(map(str, counts)))
     figure.update_yaxes(title="accuracy on the same held-out pairs", gridcolor=GRID, zeroline=False)
     figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 0})
     return drawn(figure, height=380, label="learning curve")
@@ -215,6 +216,6 @@ def _dots(rows: Sequence[tuple[str, Row, str, str]], title: str, chance: float |
     if chance is not None:
         figure.add_vline(x=chance, line={"color": INK, "dash": "dot", "width": 1})
     figure.update_xaxes(title=title, gridcolor=GRID, zeroline=False)
-    figure.update_yaxes(autorange="reversed", gridcolor=GRID, automargin=True)
+    figure.update_yaxes(range=[len(rows) - 0.4, -0.8], gridcolor=GRID, automargin=True)  # room for the topmost number
     figure.update_layout(showlegend=False)
     return drawn(figure, height=90 + 44 * len(rows), label=title)

@@ -89,12 +89,19 @@ def _job(name: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
     return load
 
 
+def _evaluation(module: str, job_class: str, function: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
+    def load() -> tuple[type, Callable[..., Any]]:
+        loaded = importlib.import_module(f"tutelage.recipes.evaluate_{module}")
+        return getattr(loaded, job_class), getattr(loaded, function)
+
+    return load
+
+
 JOB_FUNCTIONS = {
     "SFT": "sft_job",
     "RewardModel": "reward_model_job",
     "PPO": "ppo_job",
     "BestOfN": "best_of_n_job",
-    "Evaluate": "evaluate_job",
 }
 
 VERBS = {
@@ -103,7 +110,26 @@ VERBS = {
     "reward-model": Verb("train a reward model on comparisons", _job("RewardModel"), "runs/reward-model"),
     "ppo": Verb("optimise a policy against a reward", _job("PPO"), "runs/ppo"),
     "best-of-n": Verb("sample n replies a prompt and keep the best", _job("BestOfN"), "runs/best-of-n"),
-    "evaluate": Verb("compare two policies on the same prompts", _job("Evaluate"), "runs/evaluate"),
+    "evaluate": Verb(
+        "compare a policy with a baseline by one judge",
+        _evaluation("policies", "EvaluateJob", "evaluate_job"),
+        "runs/evaluate",
+    ),
+    "evaluate policies": Verb(
+        "compare two policies by several judges",
+        _evaluation("policies", "PoliciesJob", "policies_job"),
+        "runs/evaluate-policies",
+    ),
+    "evaluate reward-model": Verb(
+        "measure reward models by what people said",
+        _evaluation("reward_models", "RewardModelsJob", "reward_models_job"),
+        "runs/evaluate-reward-model",
+    ),
+    "evaluate learning-curve": Verb(
+        "tell what more labels would bring",
+        _evaluation("learning_curve", "LearningCurveJob", "learning_curve_job"),
+        "runs/learning-curve",
+    ),
     "overoptimise": Verb("gold against proxy as a policy is optimised too far", _overoptimise, "runs/overoptimise"),
     "recipe sentiment": Verb("Ziegler 2019 in small: positive stories", _sentiment, "runs/sentiment"),
 }
@@ -149,16 +175,23 @@ def dispatch(arguments: list[str]) -> int:
         return ON_RUNS[arguments[0]](Path(arguments[1]))
     if arguments[0] in ASIDES:
         return importlib.import_module(ASIDES[arguments[0]].module).main(arguments[1:])
-    name = " ".join(arguments[:2]) if arguments[0] == "recipe" else arguments[0]
+    name = verb_of(arguments)
     if name not in VERBS:
         raise InputError(f"there is no `tutelage {name}`. There are: {', '.join([*VERBS, *ASIDES])}.")
     return perform(name, arguments[len(name.split()) :])
 
 
+def verb_of(arguments: list[str]) -> str:
+    """One word, or two where verbs share the first and no flag follows it."""
+    shared = {name.split()[0] for name in VERBS if " " in name}
+    second = arguments[1:2] if arguments[0] in shared else []
+    return " ".join([arguments[0], *(each for each in second if not each.startswith("-"))])
+
+
 def overview() -> str:
     lines = ["tutelage: reinforcement learning from human feedback, the whole loop", ""]
-    lines += [f"  tutelage {name:18s} {verb.says}" for name, verb in VERBS.items()]
-    lines += [f"  tutelage {name:18s} {aside.says}" for name, aside in ASIDES.items()]
+    lines += [f"  tutelage {name:24s} {verb.says}" for name, verb in VERBS.items()]
+    lines += [f"  tutelage {name:24s} {aside.says}" for name, aside in ASIDES.items()]
     return "\n".join([*lines, "", "tutelage VERB --help tells the flags of a verb."])
 
 

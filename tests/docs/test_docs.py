@@ -7,14 +7,20 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tutelage.algorithms.ppo import PPOConfig
-from tutelage.cli import ASIDES, VERBS, run_command
+from tutelage.cli import ASIDES, VERBS, parsed, run_command, verb_of
 from tutelage.data.columns import Coding, Columns, Number, Picking, parse_columns
 from tutelage.data.files import READERS
 from tutelage.data.questions import Pair, Question
 from tutelage.data.records import Candidate, Comparison, Context, Record, Verdict
+from tutelage.evaluation import win_rates
+from tutelage.evaluation.label_counts import Point, curve
+from tutelage.evaluation.reward_models import report
+from tutelage.evaluation.verdicts import Answers, among_people
+from tutelage.evaluation.win_rates import Judgements, Replies, agreements, by_scores
 from tutelage.runs.files import read_lines
 
 ROOT = Path(__file__).parents[2]
@@ -104,12 +110,77 @@ def test_every_field_of_a_comparison_is_documented(record: type[Record]):
 def test_every_key_of_the_summaries_is_documented():
     source = "".join((SOURCE / "recipes" / f"{name}.py").read_text() for name in ("demo", "sentiment", "jobs"))
     keys = set()
-    for function in ("summarise", "sft_job", "reward_model_job", "best_of_n_job", "evaluate_job"):
+    for function in ("summarise", "sft_job", "reward_model_job", "best_of_n_job"):
         for body in re.findall(rf"^def {function}\(.*?(?=^def |\Z)", source, flags=re.M | re.S):
             keys |= set(re.findall(r'^\s+"(\w+)":', body, flags=re.M))
-    assert len(keys) > 40
+    assert len(keys) > 30
     undocumented = {key for key in keys if not re.search(rf"\b{key}\b", text("schema.md"))}
     assert not undocumented - {"accuracy", "dropped_why"}
+
+
+def keys_within(found) -> set[str]:
+    """Of all mappings inside, but for names that the data give (axes of ratings)."""
+    if isinstance(found, dict):
+        inner = {name: each for name, each in found.items() if name != "ratings" or not isinstance(each, dict)}
+        rated = list(found["ratings"].values()) if isinstance(found.get("ratings"), dict) else []
+        return set(found).union(*map(keys_within, [*inner.values(), *rated]))
+    return set().union(*map(keys_within, found)) if isinstance(found, list) else set()
+
+
+def evaluations() -> list[dict]:
+    """What the evaluations of reward models, policies and label counts leave, of a little of everything."""
+    votes = [{"x": 1.0, "y": 1.0}, {"x": 1.0, "y": 0.0}]
+    pairs = (Pair(0, 1, 1.0), Pair(0, 2, 1.0))
+    questions = [
+        *(
+            Question(f"v{i}", ("a", "bb"), (Pair(0, 1, sum(each.values()) / 2),), votes=each)
+            for i, each in enumerate(votes)
+        ),
+        *(Question(f"q{i}", ("aa", "b", "c"), pairs, 0, columns={"kind": i}) for i in range(2)),
+        *(Question(f"r{i}", ("a", "b"), ratings={"good": (float(i), 1.0), "grade": (float(i), 2.0)}) for i in range(2)),
+    ]
+    generator = np.random.default_rng(0)
+    told = report(questions, [generator.normal(size=len(each.responses)) for each in questions], by="kind")
+    replies = Replies(["q", "r", "s"], ["a", "bb", "c"], ["aaa", "b", "c"])
+    seen = np.array([1.0, 0.0, 0.5])
+    judges = [Judgements("x", seen, seen, seen), by_scores("y", seen, 1 - seen)]
+    longer = Replies(["q", "r"], ["aa", "bb"], ["a", "b"])
+    always_longer = win_rates.row(by_scores("z", seen[:2], seen[1:]), longer)
+    rows = [*(win_rates.row(each, replies) for each in judges), always_longer]
+    answers = Answers(replies, judges[0], {"ann": {0: [1.0], 1: [0.0]}, "bob": {0: [1.0], 1: [1.0]}}, 0)
+    points = [
+        Point(count, seed, np.repeat([1.0, 0.0], [70 + count // 10 + seed, 30 - count // 10 - seed]), np.arange(100))
+        for count in (50, 100, 200)
+        for seed in (0, 1)
+    ]
+    curves = [curve(points), curve(points[:2])]
+    return [told, *rows, among_people(answers), *agreements(judges), *curves]
+
+
+def test_every_key_of_an_evaluation_is_documented():
+    keys = keys_within(evaluations())
+    assert {"area_under_curve", "rank_correlation", "calibration_error_repaired", "not_fitted", "fit", "kappa"} <= keys
+    assert {
+        "accuracy_unanimous",
+        "not_length_controlled",
+        "swapped_win_rate",
+        "human_ceiling",
+        "within_prompts",
+    } <= keys
+    ends = ("_low", "_high")
+    undocumented = {key for key in keys if not key.endswith(ends) and not re.search(rf"`{key}`", text("schema.md"))}
+    assert not undocumented
+
+
+COMMANDS = re.findall(r"^tutelage (.+)$", text("evaluation.md"), flags=re.M)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_documented_evaluation_is_understood(command):
+    arguments = command.split()
+    name = verb_of(arguments)
+    job_class, _ = VERBS[name].load()
+    assert isinstance(parsed(name, job_class, arguments[2:]).job, job_class)
 
 
 def test_every_kind_of_file_is_documented():
@@ -163,7 +234,8 @@ def test_samples_run(code, words_folder, tmp_path, monkeypatch, capsys):
     ]
     (tmp_path / "comparisons.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 2))
     exec(compile(code.replace("steps=100", "steps=3"), "sample", "exec"), {"__name__": "sample"})
-    assert any((tmp_path / "runs").glob("*/summary.json")) or "tutelage.recipes.stepwise" in code
+    without_a_run = ("tutelage.recipes.stepwise", "tutelage.evaluation")
+    assert any((tmp_path / "runs").glob("*/summary.json")) or any(name in code for name in without_a_run)
 
 
 def test_the_first_screen_of_the_readme_says_what_one_needs():

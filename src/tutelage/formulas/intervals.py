@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
@@ -74,3 +74,34 @@ def win_rate(wins: int, ties: int, losses: int, confidence: float = 0.95) -> tup
     values = np.repeat([1.0, 0.5, 0.0], [wins, ties, losses])
     rate, low, high = mean_interval(values, confidence)
     return rate, max(0.0, low), min(1.0, high)
+
+
+def bootstrapped(
+    statistic: Callable[[np.ndarray], float],
+    clusters_N: Sequence[object] | np.ndarray,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[float, float, float]:
+    """(value, low, high) of what has no formula for its scatter: percentiles over clusters drawn with replacement
+    (Efron 1979; Field & Welsh 2007). Draws in which it is NaN (one kind of answer only) do not count.
+
+    statistic: row indices (some repeated) -> a number; clusters_N: [N] the name of each row's cluster
+    """
+    names, place_N = np.unique(np.asarray(clusters_N), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"how far values scatter shows in two or more clusters, got {len(names)}")
+    order_N, sizes_G = np.argsort(place_N, kind="stable"), np.bincount(place_N)
+    starts_G = np.cumsum(sizes_G) - sizes_G
+    generator = np.random.default_rng(seed)
+    found: list[float] = []
+    for _ in range(draws):
+        drawn_G = generator.integers(len(names), size=len(names))
+        taken_G = sizes_G[drawn_G]
+        within = np.arange(int(taken_G.sum())) - np.repeat(np.cumsum(taken_G) - taken_G, taken_G)
+        found.append(statistic(order_N[np.repeat(starts_G[drawn_G], taken_G) + within]))
+    told = np.array([each for each in found if not np.isnan(each)])
+    if not len(told):
+        return statistic(np.arange(len(place_N))), float("nan"), float("nan")
+    low, high = np.quantile(told, [0.5 - confidence / 2, 0.5 + confidence / 2], method="nearest")
+    return statistic(np.arange(len(place_N))), float(low), float(high)

@@ -35,7 +35,6 @@ from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.data.trunk import Numerics
 from tutelage.environments.language import refuse_crowded
-from tutelage.evaluation.replies import Judged, distinct_fraction, win_rate
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.execution.vllm import VLLMSampler
 from tutelage.formulas import intervals
@@ -124,25 +123,6 @@ class BestOfNJob:
     reward: str
     """Reward-model folder, or module:function."""
     n: int = 4
-    max_new_tokens: int = 64
-    temperature: float = 1.0
-    limit: int | None = None
-    """Use only the first prompts."""
-    seed: int = 0
-    device: str = "auto"
-
-
-@dataclass(frozen=True)
-class EvaluateJob:
-    """Compare a policy with a baseline on the same prompts: scores, win rate, KL, length, diversity."""
-
-    model: str
-    baseline: str
-    """Model folder or hub id of what it is compared with, such as the SFT policy."""
-    data: str
-    """File, folder or hub id of prompts."""
-    reward: str
-    """Reward-model folder, or module:function: who judges."""
     max_new_tokens: int = 64
     temperature: float = 1.0
     limit: int | None = None
@@ -258,7 +238,7 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
 
 def best_of_n_job(job: BestOfNJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
-    speaker, prompts, score = asked(job.model, job, device)
+    speaker, prompts, score = asked(job, device)
     batch, scores_PN = best_of_n(
         speaker.sampler(job.seed), speaker.environment(prompts), score, range(len(prompts)), job.n
     )
@@ -280,39 +260,9 @@ def best_of_n_job(job: BestOfNJob, run: Run) -> dict[str, Any]:
     }
 
 
-def evaluate_job(job: EvaluateJob, run: Run) -> dict[str, Any]:
-    device = device_of(job.device)
-    speaker, prompts, score = asked(job.model, job, device)
-    other, *_ = asked(job.baseline, job, device)
-    judged = []
-    for name, each, seed in (("model", speaker, job.seed + 1), ("baseline", other, job.seed)):
-        batch, replies = each.replies(prompts, seed)
-        own = score(batch.to(device)).sum(dim=1).double().cpu().numpy()
-        lengths = batch.mask_BT.sum(dim=1).double().cpu().numpy()
-        judged.append(Judged(name, replies, own, own, np.zeros(len(own)), lengths))
-        if name == "model":
-            kl = stages.sequence_kl(each.policy, other.policy, batch)
-    rate, low, high = win_rate(*judged)
-    texts = zip(prompts, *(each.responses for each in judged), strict=True)
-    run.keep_samples(0, [{"prompt": prompt, "after": after, "before": before} for prompt, after, before in texts])
-    return {
-        "prompts": len(prompts),
-        "score_model": float(judged[0].gold.mean()),
-        "score_baseline": float(judged[1].gold.mean()),
-        "win_rate": rate,
-        "win_rate_low": low,
-        "win_rate_high": high,
-        **kl,
-        "length_tokens_model": float(judged[0].tokens.mean()),
-        "length_tokens_baseline": float(judged[1].tokens.mean()),
-        "distinct_2_model": distinct_fraction(judged[0].responses),
-        "distinct_2_baseline": distinct_fraction(judged[1].responses),
-    }
-
-
-def asked(model: str, job: BestOfNJob | EvaluateJob, device: torch.device) -> tuple[stages.Speaker, list[str], Score]:
+def asked(job: BestOfNJob, device: torch.device) -> tuple[stages.Speaker, list[str], Score]:
     """A policy that is only sampled, the prompts it is asked, and who scores the replies."""
-    policy, codec = loaded_policy(model, device)
+    policy, codec = loaded_policy(job.model, device)
     speaker = stages.Speaker(LanguagePolicy(policy, job.temperature), codec, SamplingSettings(job.max_new_tokens))
     prompts = sources.prompts(job.data, codec)[0][: job.limit]
     refuse_crowded([codec.prompt(prompt) for prompt in prompts], job.max_new_tokens, context_tokens(policy))

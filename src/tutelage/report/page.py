@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tutelage.report import overoptimisation, plots
+from tutelage.report import evaluation, overoptimisation, plots
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
 
@@ -50,8 +50,9 @@ def rendered(run_path: Path) -> str:
     return environment.get_template("report.html").render(
         name=state["name"],
         status=state["status"],
-        verdict=[*verdict(summary), *overoptimisation.verdict(summary)],
+        verdict=[*verdict(summary), *overoptimisation.verdict(summary), *evaluation.verdict(summary)],
         laboratory=overoptimisation.section(summary),
+        evaluation=evaluation.section(summary),
         figure=plots.methods(summary["methods"]) if summary.get("methods") else None,
         methods=summary.get("methods", []),
         frontier=frontier(run_path, summary),
@@ -114,7 +115,9 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rate = summary.get("win_rate_ppo_over_sft", summary.get("win_rate"))
     if rate is not None:
         interval = f"95 % interval {summary['win_rate_low']:.0%} to {summary['win_rate_high']:.0%}, ties count half"
-        found.append((f"{rate:.0%}", "of replies better than before", interval))
+        judges = summary.get("judges")
+        what = f"of replies preferred, by {judges[0]['judge']}" if judges else "of replies better than before"
+        found.append((f"{rate:.0%}", what, interval))
     for before, after, what in (
         ("gold_score_sft", "gold_score_ppo", "gold score, before and after"),
         ("gold_mean_initial", "gold_mean_ppo", "gold score, before and after"),

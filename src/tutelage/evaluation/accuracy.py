@@ -1,0 +1,128 @@
+"""How often a model and people prefer the same reply, beside the length of the replies and beside chance.
+
+Ties are counted and left out of an accuracy: where people prefer neither, nobody can be right. (`accuracy_ties_half`
+counts them, half a point for whatever the model says.) Several votes on a pair stand for their majority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tutelage.data.errors import InputError
+from tutelage.data.questions import Question
+from tutelage.evaluation.judged import JudgedPairs, Share, named, named_share, share
+from tutelage.formulas import intervals
+
+MOST_SUBSETS = 100
+
+
+def accuracy(pairs: JudgedPairs) -> dict[str, Any]:
+    """Counts, accuracy, the length rule's (preferring the longer reply) on the same pairs, and what is between them.
+
+    below_chance: whether the whole interval lies below ½, as of a model that was trained for something else.
+    """
+    counts = {"pairs": len(pairs), "ties": int((pairs.targets_P == 0.5).sum())}
+    counts["prompts"] = len(np.unique(pairs.prompts_P))
+    told = pairs.preferred()
+    if not len(told):
+        return counts
+    right_P, longer_P = told.right(told.differences_P), told.right(told.longer_P)
+    found = share(right_P, told.prompts_P)
+    return {
+        **counts,
+        **named_share("accuracy", found),
+        "interval": found.way,
+        "accuracy_ties_half": float((right_P.sum() + 0.5 * counts["ties"]) / len(pairs)),
+        **named_share("length_rule_accuracy", share(longer_P, told.prompts_P)),
+        "random_accuracy": 0.5,
+        **_beyond(right_P - longer_P, told.prompts_P),
+        "below_chance": found.high < 0.5,
+    }
+
+
+def _beyond(differences_P: np.ndarray, prompts_P: np.ndarray) -> dict[str, Any]:
+    """How much more often right than the length rule, paired: what both find easy cancels.
+
+    Without an interval where nothing scatters: then the pairs do not tell how far the difference may go.
+    """
+    if len(np.unique(prompts_P)) < 2 or not np.ptp(differences_P) > 0:
+        return named("accuracy_beyond_length", float(differences_P.mean()), np.nan, np.nan)
+    return named("accuracy_beyond_length", *intervals.clustered(differences_P, prompts_P))
+
+
+def best_of(questions: Sequence[Question], scores: Sequence[np.ndarray]) -> dict[str, Any]:
+    """How often the reply that wins against all others has the highest score, where there are more than two.
+
+    Equal scores share. random_accuracy: the mean of 1/K. Nothing where no question is so.
+    """
+    rows = [
+        (_leads(scores_K, each.best), _leads(lengths(each), each.best), 1 / len(each.responses), each.prompt)
+        for each, scores_K in zip(questions, scores, strict=True)
+        if len(each.responses) > 2 and each.best is not None
+    ]
+    if not rows:
+        return {}
+    right, longest, chance, prompts = (np.array(column) for column in zip(*rows, strict=True))
+    return {
+        "questions": len(rows),
+        **named_share("accuracy", share(right, prompts)),
+        **named_share("length_rule_accuracy", share(longest, prompts)),
+        "random_accuracy": float(chance.mean()),
+    }
+
+
+def lengths(question: Question) -> np.ndarray:
+    """[K] characters."""
+    return np.array([float(len(response)) for response in question.responses])
+
+
+def _leads(values_K: np.ndarray, best: int | None) -> float:
+    top_K = np.asarray(values_K) == np.max(values_K)
+    return float(top_K[best]) / float(top_K.sum()) if best is not None else 0.0
+
+
+def by_column(questions: Sequence[Question], pairs: JudgedPairs, column: str) -> dict[str, Any]:
+    """Accuracy for each value of a column, and two means of it, as RewardBench reports them.
+
+    weighted: every pair counts the same; unweighted: every subset does, its interval from those of the subsets. A
+    subset without a preference has no accuracy and stands in no mean. InputError where the column cannot serve.
+    """
+    names_Q = np.array([str(each.columns.get(column, "(none)")) for each in questions])
+    _refuse_column(questions, names_Q, column)
+    names_P = names_Q[pairs.questions_P]
+    rows = [{"subset": name, **accuracy(pairs.where(names_P == name))} for name in sorted(set(names_Q.tolist()))]
+    told = [row for row in rows if "accuracy" in row]
+    whole = accuracy(pairs)
+    halves = [(row["accuracy_high"] - row["accuracy_low"]) / 2 for row in told]
+    unweighted = float(np.mean([row["accuracy"] for row in told])) if told else float("nan")
+    half = float(np.sqrt(np.square(halves).sum())) / len(told) if told else float("nan")
+    weighted = {name: whole[name] for name in ("accuracy", "accuracy_low", "accuracy_high") if name in whole}
+    return {
+        "column": column,
+        "subsets": rows,
+        "weighted": weighted,
+        "unweighted": named("accuracy", unweighted, max(0.0, unweighted - half), min(1.0, unweighted + half)),
+    }
+
+
+def _refuse_column(questions: Sequence[Question], names_Q: np.ndarray, column: str) -> None:
+    known = sorted({name for each in questions for name in each.columns})
+    if column not in known:
+        raise InputError(
+            f"--by {column}: the data have no such column to group by. There are: {', '.join(known) or 'none'}."
+        )
+    values = len(set(names_Q.tolist()))
+    if values > MOST_SUBSETS:
+        raise InputError(
+            f"--by {column}: it has {values} different values, and at most {MOST_SUBSETS} subsets can be told apart. "
+            f"Give a column that groups: {', '.join(each for each in known if each != column) or 'there is none'}."
+        )
+
+
+def accuracy_share(pairs: JudgedPairs) -> Share:
+    """The accuracy alone."""
+    told = pairs.preferred()
+    return share(told.right(told.differences_P), told.prompts_P)

@@ -1,0 +1,117 @@
+"""Who scores: a reward model, an ensemble of them, rules in words, or a function of texts, from what --reward names."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.data.errors import InputError
+from tutelage.data.pretrained import context_tokens, load_sequence_classifier, load_tokenizer, reward_model_config
+from tutelage.data.tokens import Codec
+from tutelage.formulas import uncertainty
+from tutelage.rewards.ensemble import CombinedScore, is_ensemble, load_ensemble
+from tutelage.rewards.language import Heads, ModelScore, RewardModel, TextScore, text_reward
+from tutelage.rewards.rules import RuleScore, read_rules
+from tutelage.trajectory import Score
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How several opinions become one score."""
+
+    combine: Literal["mean", "minimum", "uwo"] = "mean"
+    """What the members of an ensemble (or the rules) say together: uwo is mean - coefficient * variance."""
+    uncertainty_coefficient: float = 1.0
+    """Of uwo, in 1/score: what a unit of the members' variance costs."""
+    rules: str | None = None
+    """Rules that --reward, a classifier of rules, judges by: a text file, one a line."""
+
+    @property
+    def combined(self) -> Callable[[Tensor], Tensor]:
+        """[M, B] -> [B]."""
+        weighted = partial(uncertainty.uncertainty_weighted, coefficient=self.uncertainty_coefficient)
+        return {"mean": uncertainty.mean, "minimum": uncertainty.worst_case, "uwo": weighted}[self.combine]
+
+
+def scorer(reward: str, codec: Codec, device: torch.device, judging: Judging = Judging()) -> tuple[Score, Any | None]:
+    """(score, the classifier that a value model may start from, where there is one whose tokens are the policy's)."""
+    if ":" in reward and not Path(reward).exists():
+        _refuse_several(reward, judging)
+        return TextScore(text_reward(reward), codec, f"the reward function {reward}"), None
+    if is_ensemble(reward):
+        ensemble = load_ensemble(reward, device)
+        _refuse_other_tokens(reward, str(Path(reward).expanduser() / "member-0"), codec)
+        if judging.rules:
+            raise InputError(f"--reward {reward} is an ensemble, and --rules needs a classifier of rules.")
+        return CombinedScore(ensemble, judging.combined), one_label(ensemble.models[0])
+    return _single(reward, codec, device, judging)
+
+
+def _single(reward: str, codec: Codec, device: torch.device, judging: Judging) -> tuple[Score, Any | None]:
+    config = reward_model_config(reward)
+    heads = getattr(config, "score_heads", ["score"])
+    classifier = load_sequence_classifier(reward, device, len(heads))
+    _refuse_other_tokens(reward, reward, codec)
+    by_rule = getattr(config, "score_reads", "") == "rule"
+    if by_rule != bool(judging.rules):
+        raise InputError(
+            f"--reward {reward} is a classifier of rules: say with --rules FILE which ones it judges by."
+            if by_rule
+            else f"--rules {judging.rules}: --reward {reward} is no classifier of rules (reward-model --by-rule)."
+        )
+    if judging.rules:
+        return _by_rules(RewardModel(classifier), classifier, codec, judging), None
+    _refuse_several(reward, judging)
+    if len(heads) > 1:
+        model = Heads(classifier)
+        return CombinedScore(model, itemgetter(0)), one_label(model)
+    return ModelScore(RewardModel(classifier)), classifier
+
+
+def _by_rules(model: RewardModel, classifier: Any, codec: Codec, judging: Judging) -> RuleScore:
+    if judging.combine == "uwo":
+        raise InputError("--combine uwo is for ensembles; rules are put together by mean or minimum.")
+    return RuleScore(model, codec, read_rules(judging.rules or ""), judging.combined, context_tokens(classifier))
+
+
+def one_label(model: Heads) -> Any:
+    """A classifier of one label that a value model may start from: the trunk with the mean of an ensemble's heads, or
+    with the first of named ones."""
+    if len(model.bias_H) == 1:
+        return model.model
+    share_H = torch.full_like(model.bias_H, 1 / len(model.bias_H))
+    if hasattr(model.model.config, "score_heads"):
+        share_H = (torch.arange(len(share_H), device=share_H.device) == 0).float()
+    classifier = copy.deepcopy(model.model)
+    with torch.no_grad():
+        head = nn.Linear(classifier.score.in_features, 1, bias=False, device=model.bias_H.device)
+        head.weight.copy_(share_H[None] @ classifier.score.weight)
+    classifier.score, classifier.num_labels, classifier.config.num_labels = head, 1, 1
+    classifier.config.score_bias = float(share_H @ model.bias_H)
+    return classifier
+
+
+def _refuse_several(reward: str, judging: Judging) -> None:
+    if judging.combine != "mean":
+        raise InputError(
+            f"--combine {judging.combine} needs several opinions, and --reward {reward} is one: give an ensemble "
+            "(reward-model --members 5)."
+        )
+    if judging.rules:
+        raise InputError(f"--rules {judging.rules}: --reward {reward} is no classifier of rules.")
+
+
+def _refuse_other_tokens(reward: str, folder: str, codec: Codec) -> None:
+    if load_tokenizer(folder).get_vocab() != codec.tokenizer.get_vocab():
+        raise InputError(
+            f"--reward {reward}: its tokenizer is not the policy's, so it would read other tokens than were written. "
+            "Train the reward model from the policy's own model."
+        )

@@ -68,6 +68,10 @@ def edited(demonstrations: Sequence[tuple[str, str]], seed: int, edits: Sequence
         if worse.strip() and worse.strip() != reply.strip():
             about = {"edit": getattr(edit, "__name__", "edit")}
             found.append(Question(prompt, (reply, worse), chosen(0, 2), 0, columns=about))
+    if not found:
+        raise InputError(
+            f"none of the {len(demonstrations)} replies was changed by an edit. Give others, or other edits."
+        )
     return found
 
 

@@ -79,23 +79,15 @@ def labels_saved(
     start_head(start, phases.human.seed)
     pretrained = run_weak_phase(phases.weak, classifier, weak, codec, run)
     fresh = replace(phases.human, learning_rate=phases.weak.learning_rate)
-    rows: list[dict[str, float | None]] = [
-        {
-            "labels": count,
-            "accuracy": _accuracy(
-                fresh, RewardModel(copy.deepcopy(start)), labelled, count, run.stage(f"fresh-{count}")
-            ),
-            "accuracy_pretrained": _accuracy(
-                phases.human, copy.deepcopy(pretrained), labelled, count, run.stage(f"human-{count}")
-            ),
-        }
-        for count in counts
-    ]
-    accuracies = [each["accuracy"] or 0.0 for each in rows]
-    return [
-        {**row, "labels_without": learning_curve.labels_for(counts, accuracies, row["accuracy_pretrained"] or 0.0)}
-        for row in rows
-    ]
+    without, with_it = [], []
+    for count in counts:
+        model = RewardModel(copy.deepcopy(start))
+        without.append(_accuracy(fresh, model, labelled, count, run.stage(f"fresh-{count}")))
+        model = copy.deepcopy(pretrained)
+        with_it.append(_accuracy(phases.human, model, labelled, count, run.stage(f"human-{count}")))
+    needed = [learning_curve.labels_for(counts, without, accuracy) for accuracy in with_it]
+    names = ("labels", "accuracy", "accuracy_pretrained", "labels_without")
+    return [dict(zip(names, row, strict=True)) for row in zip(counts, without, with_it, needed, strict=True)]
 
 
 def _accuracy(config: RewardModelConfig, model: RewardModel, labelled: Labelled, count: int, stage: Run) -> float:

@@ -27,6 +27,7 @@ from tutelage.data.pretrained import (
     load_tokenizer,
     reward_model_config,
 )
+from tutelage.data.questions import Question
 from tutelage.data.split import by_prompt
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
@@ -126,6 +127,8 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     rows, report = asked_rows(job, codec)
     how = reading(job.labels, [each.question for each in rows])
     read = [each for each in rows if how.reads(each.question)]
+    if job.labels.also and not any(each.also for each in read):
+        raise InputError(f"--also {job.labels.also}: --loss {how.name} reads none of its labels.")
     limit = min(job.max_tokens, context_tokens(classifier) or job.max_tokens)
     fraction, seed = job.settings.held_out_fraction, job.settings.seed
     learned, held_out = by_prompt(read, lambda each: each.question.prompt, fraction, seed, job.limit)
@@ -155,13 +158,14 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
 
 def asked_rows(job: RewardModelJob, codec: Codec) -> tuple[list[Asked], ReadReport]:
     """The questions of --data and of --also; the report is that of --data."""
-    if job.labels.by_rule:
-        first, report = sources.rule_verdicts(job.data, codec)
-        second = sources.rule_verdicts(job.labels.also, codec)[0] if job.labels.also else []
-    else:
-        first, report = sources.comparisons(job.data, codec, parse_columns(job.columns))
-        columns = parse_columns(job.labels.also_columns)
-        second = sources.comparisons(job.labels.also, codec, columns)[0] if job.labels.also else []
+
+    def read(source: str, columns: Sequence[str]) -> tuple[list[Question], ReadReport]:
+        if job.labels.by_rule:
+            return sources.rule_verdicts(source, codec)
+        return sources.comparisons(source, codec, parse_columns(columns))
+
+    first, report = read(job.data, job.columns)
+    second = read(job.labels.also, job.labels.also_columns)[0] if job.labels.also else []
     return [*(Asked(each, False) for each in first), *(Asked(each, True) for each in second)], report
 
 
@@ -236,6 +240,8 @@ def normalised(
     on = asked.normalise_on
     if on == "auto":
         on = "references" if asked.references else "none" if material.reading.rated else "held-out"
+    if on == "none" and asked.normalise_deviation is not None:
+        raise InputError("--normalise-deviation needs a sample: say which with --normalise-on.")
     if on == "none":
         return {"normalised_on": on}
     rows = material.held_out.candidates if on == "held-out" else sample(job, on, material)

@@ -11,6 +11,7 @@ from tests.resuming import differences
 from transformers import AutoModelForSequenceClassification
 
 from tutelage.cli import run_command
+from tutelage.data import sources
 from tutelage.data.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.data.tokens import Codec, written
 from tutelage.recipes.reward_models import bootstrap
@@ -341,6 +342,23 @@ def test_a_second_source_that_teaches_nothing_is_refused(job, tmp_path):
     (tmp_path / "good.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS["good"]))
     code, _, message = job("pairs", "--also", str(tmp_path / "good.jsonl"))
     assert code == 2 and "reads none of its labels" in message
+
+
+def test_rule_verdicts_of_records_are_one_question_for_each_rule_and_candidate(tmp_path, words_folder):
+    record = {
+        "context": {"prompt": "Hi"},
+        "candidates": [{"id": "x", "text": " you"}, {"id": "y", "text": " there"}],
+        "verdict": {"rules": {"be kind": {"x": False, "y": True}, " be brief": {"x": True}}},
+    }
+    (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n")
+    found, report = sources.rule_verdicts(str(tmp_path / "records.jsonl"), Codec(load_tokenizer(str(words_folder))))
+    told = {(each.prompt, each.responses[0], each.ratings["broken"][0]) for each in found}
+    assert told == {
+        ("Hi you", "\n\nRule: be kind", 0.0),
+        ("Hi there", "\n\nRule: be kind", 1.0),
+        ("Hi you", "\n\nRule: be brief", 1.0),
+    }
+    assert report.rows_read == 3 and {each.columns["rule"] for each in found} == {"be kind", "be brief"}
 
 
 @pytest.mark.parametrize("broken", ["maybe", 2, None])

@@ -39,8 +39,8 @@ def of_people(split, count):
 
 @pytest.mark.slow
 def test_fifty_labels_after_pretraining_are_worth_more_than_a_hundred_without(tmp_path):
-    """Measured on seeds 0 to 3: held-out accuracy at 50 labels of 0.64 to 0.67 with, 0.51 to 0.55 without; at 200 labels
-    of 0.70 to 0.73 with, 0.61 to 0.67 without."""
+    """Held-out accuracy on seeds 0 to 3: at 50 labels 0.64 to 0.67 with, 0.51 to 0.55 without; at 200 labels 0.70 to
+    0.73 with, 0.61 to 0.67 without."""
     words = tokenizer.tokenizer()
     codec = Codec(words)
     config = LlamaConfig(

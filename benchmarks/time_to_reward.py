@@ -30,11 +30,12 @@ MODELS = HERE / ".peers" / "helpdesk"
 
 def models() -> dict[str, str]:
     """The demo's policy and reward model, made on first use."""
-    config = DemoConfig()
-    run = Run.create(MODELS, config, resume=(MODELS / "config.json").exists())
-    wanted = {name: demo_stages.STAGES[name] for name in ("sft", "labels", "reward-model")}
-    run_stages({name: lambda stage, act=act: act(config, run, stage) for name, act in wanted.items()}, run)
-    run.interrupted()
+    config, wanted = DemoConfig(), ("sft", "labels", "reward-model")
+    if not (MODELS / wanted[-1] / "summary.json").exists():
+        run = Run.create(MODELS, config, overwrite=MODELS.exists())
+        acts = {name: demo_stages.STAGES[name] for name in wanted}
+        run_stages({name: lambda stage, act=act: act(config, run, stage) for name, act in acts.items()}, run)
+        run.interrupted()
     return {"policy": str(MODELS / "sft" / "model"), "classifier": str(MODELS / "reward-model" / "model")}
 
 

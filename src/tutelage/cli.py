@@ -80,10 +80,9 @@ def _overoptimise() -> tuple[type, Callable[..., Any]]:
     return OveroptimiseConfig, overoptimise
 
 
-def _job(name: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
+def _job(name: str, page: str = "jobs") -> Callable[[], tuple[type, Callable[..., Any]]]:
     def load() -> tuple[type, Callable[..., Any]]:
-        from tutelage.recipes import jobs
-
+        jobs = importlib.import_module(f"tutelage.recipes.{page}")
         return getattr(jobs, f"{name}Job"), getattr(jobs, JOB_FUNCTIONS[name])
 
     return load
@@ -107,7 +106,9 @@ JOB_FUNCTIONS = {
 VERBS = {
     "demo": Verb("the whole loop on the helpdesk that ships with tutelage", _demo, "runs/demo"),
     "sft": Verb("fine-tune a model on demonstrations", _job("SFT"), "runs/sft"),
-    "reward-model": Verb("train a reward model on comparisons", _job("RewardModel"), "runs/reward-model"),
+    "reward-model": Verb(
+        "train a reward model on what people said", _job("RewardModel", "reward_models"), "runs/reward-model"
+    ),
     "ppo": Verb("optimise a policy against a reward", _job("PPO"), "runs/ppo"),
     "best-of-n": Verb("sample n replies a prompt and keep the best", _job("BestOfN"), "runs/best-of-n"),
     "evaluate": Verb(

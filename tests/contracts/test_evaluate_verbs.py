@@ -10,7 +10,7 @@ import pytest
 
 from tutelage.cli import run_command
 from tutelage.data.split import by_prompt
-from tutelage.recipes.scoring import labels, learned_prompts
+from tutelage.recipes.text_scores import labels, learned_prompts
 from tutelage.report.plots import script
 from tutelage.runs.files import read_json, read_lines
 

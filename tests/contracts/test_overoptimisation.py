@@ -8,19 +8,19 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from tests.conftest import letters_tokenizer
 from tests.stories.quiet_run import QuietRun
 from tests.stories.tabular import Table, Vocabulary, config, keys, scored
 
 from tutelage.algorithms import peak
 from tutelage.algorithms.ppo import ppo
+from tutelage.data.tokens import Codec
 from tutelage.evaluation.overoptimisation import Checked, Optimised, best_of_n_points, found_in
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.stepwise import StepwiseSampler
-from tutelage.formulas import uncertainty
 from tutelage.recipes.overoptimise import OveroptimiseConfig, named, plan, smaller
 from tutelage.recipes.proxies import TESTED, Pool
 from tutelage.report.overoptimisation import section
-from tutelage.rewards.ensemble import Ensemble
 from tutelage.trajectory import Batch, Finish, Key, Task, Trajectory
 
 DISTANCES = np.linspace(0.0, 4.0, 9)
@@ -150,11 +150,8 @@ def test_labels_are_golds_and_ties_are_halves():
     gold = np.array([[1.0, 0.0], [0.0, 0.5], [2.0, 2.0]])
     pool = Pool(["ab "] * 3, [("a", "b")] * 3, gold)
 
-    class Letters:
-        def pair(self, prompt, reply):
-            return [1, 2], [3 + len(reply)]
-
-    assert pool.choices(Letters(), np.arange(3)).targets_N.tolist() == [1.0, 0.0, 0.5]
+    codec = Codec(letters_tokenizer())
+    assert pool.judgements(codec, np.arange(3)).preferred_NKK[:, 0, 1].tolist() == [1.0, 0.0, 0.5]
 
 
 def one_word(*values):
@@ -173,16 +170,6 @@ def one_word(*values):
     ]
     batch = Batch.of(rows)
     return batch, lambda each: each.at_last_action(torch.tensor(values))
-
-
-def test_ensembles_combine_and_identical_members_are_one():
-    batch, first = one_word(1.0, 4.0)
-    _, second = one_word(3.0, -2.0)
-    assert Ensemble([first, second], uncertainty.worst_case)(batch)[:, 0].tolist() == [1.0, -2.0]
-    weighted = partial(uncertainty.uncertainty_weighted, coefficient=0.5)
-    assert Ensemble([first, second], weighted)(batch)[:, 0].tolist() == [1.5, -3.5]
-    for combine in (uncertainty.mean, uncertainty.worst_case, weighted):
-        assert torch.equal(Ensemble([first] * 3, combine)(batch), first(batch))
 
 
 def stopped_or_not(patience, steps=80):

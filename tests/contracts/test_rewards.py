@@ -9,8 +9,10 @@ import torch
 from tests.conftest import letters_tokenizer
 
 from tutelage.algorithms.ppo import PPOConfig, improve, penalised
-from tutelage.algorithms.reward_model import Choices, agreement, choice_loss, pair_loss
+from tutelage.algorithms.reward_losses import agreement, best_agreement, choice, pairs
 from tutelage.data.errors import InputError
+from tutelage.data.judgements import judged
+from tutelage.data.questions import Pair, Question, chosen
 from tutelage.data.tokens import Codec, written
 from tutelage.execution.learner import LocalLearner
 from tutelage.policies.language import Frozen, SharedCritic
@@ -59,13 +61,14 @@ def test_recentring_changes_neither_loss_nor_accuracy(tiny_classifier):
     """Fact 17: a loss of comparisons does not see a shift."""
     start_head(tiny_classifier, seed=3)
     model = RewardModel(tiny_classifier)
-    rows = Choices(replies("a", "abc", "bca", "kkkk"), torch.tensor([1.0, 0.0]), width=2)
+    asked = [Question("ab ", texts, (Pair(0, 1, t),)) for texts, t in ((("a", "abc"), 1.0), (("bca", "kkkk"), 0.0))]
+    rows = judged(replies("a", "abc", "bca", "kkkk"), asked)
     with torch.no_grad():
-        scores = model(rows.candidates).view(2, 2)
-        before = [float(pair_loss(scores, rows.targets_N).sum()), agreement(scores, rows).tolist()]
+        scores = rows.spread(model(rows.candidates))
+        before = [float(pairs(scores, rows).sum()), agreement(scores, rows).tolist()]
         model.normalise(scores.flatten(), mean=7.0)
-        shifted = model(rows.candidates).view(2, 2)
-    assert float(pair_loss(shifted, rows.targets_N).sum()) == pytest.approx(before[0], abs=1e-4)
+        shifted = rows.spread(model(rows.candidates))
+    assert float(pairs(shifted, rows).sum()) == pytest.approx(before[0], abs=1e-4)
     assert agreement(shifted, rows).tolist() == before[1]
     assert not torch.allclose(shifted, scores)
 
@@ -76,11 +79,11 @@ def test_scores_that_are_all_equal_cannot_be_scaled(tiny_classifier):
 
 
 def test_a_tie_of_the_model_counts_half_and_a_choice_of_four_is_shared():
-    rows = Choices(replies("a", "abc"), torch.tensor([1.0]), width=2)
+    rows = judged(replies("a", "abc"), [Question("ab ", ("a", "abc"), (Pair(0, 1, 1.0),))])
     assert agreement(torch.tensor([[0.3, 0.3]]), rows).tolist() == [0.5]
-    four = Choices(replies("a", "b", "c", "d"), torch.tensor([2]), width=4)
-    assert agreement(torch.tensor([[0.0, 1.0, 1.0, 1.0]]), four).tolist() == pytest.approx([1 / 3])
-    assert float(choice_loss(torch.zeros(1, 4), four.targets_N)) == pytest.approx(math.log(4))
+    four = judged(replies("a", "b", "c", "d"), [Question("ab ", ("a", "b", "c", "d"), chosen(2, 4), 2)])
+    assert best_agreement(torch.tensor([[0.0, 1.0, 1.0, 1.0]]), four).tolist() == pytest.approx([1 / 3])
+    assert float(choice(torch.zeros(1, 4), four)) == pytest.approx(math.log(4))
 
 
 def test_a_cut_off_episode_gets_the_penalty_instead_of_its_score(tiny_policy):

@@ -108,7 +108,8 @@ def test_every_field_of_a_comparison_is_documented(record: type[Record]):
 
 
 def test_every_key_of_the_summaries_is_documented():
-    source = "".join((SOURCE / "recipes" / f"{name}.py").read_text() for name in ("demo", "sentiment", "jobs"))
+    pages = ("demo", "sentiment", "jobs", "reward_models")
+    source = "".join((SOURCE / "recipes" / f"{name}.py").read_text() for name in pages)
     keys = set()
     for function in ("summarise", "sft_job", "reward_model_job", "best_of_n_job"):
         for body in re.findall(rf"^def {function}\(.*?(?=^def |\Z)", source, flags=re.M | re.S):

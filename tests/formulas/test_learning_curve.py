@@ -129,3 +129,13 @@ def test_points_that_make_no_curve_are_refused(labels, values, message):
     for call in (learning_curve.fit, learning_curve.expected_gain):
         with pytest.raises(ValueError, match=message):
             call(labels, values)
+
+
+def test_labels_for_an_accuracy_lie_between_the_counts_that_were_measured():
+    labels, values = [50, 100, 200, 400], [0.5, 0.6, 0.6, 0.8]
+    assert learning_curve.labels_for(labels, values, 0.6) == pytest.approx(100)
+    assert learning_curve.labels_for(labels, values, 0.55) == pytest.approx(50 * 2**0.5)
+    assert learning_curve.labels_for(labels, values, 0.7) == pytest.approx(200 * 2**0.5)
+    assert learning_curve.labels_for(labels[::-1], values[::-1], 0.7) == pytest.approx(200 * 2**0.5)
+    assert learning_curve.labels_for(labels, values, 0.3) == pytest.approx(50)
+    assert learning_curve.labels_for(labels, values, 0.81) is None

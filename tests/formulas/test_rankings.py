@@ -243,3 +243,17 @@ def test_the_gradient_lifts_the_best_and_lowers_the_worst(place):
     ):
         (gradient,) = torch.autograd.grad(found.sum(), scores)
         assert gradient[0, best] < 0 < gradient[0, worst]
+
+
+def test_pairs_take_any_term_of_two_scores_and_a_target():
+    """With the error floor: the mean of separate floored pairs, and no gradient where nothing was judged."""
+    scores, preferred = torch.tensor([[1.0, 0.0, -40.0]], requires_grad=True), torch.full((1, 3, 3), math.nan)
+    preferred[0, 0, 1], preferred[0, 0, 2] = 1.0, 0.0
+    found = preference.pairs(scores, preferred, term=preference.floored)
+    expected = [
+        preference.floored(torch.tensor(a), torch.tensor(b), t) for a, b, t in ((1.0, 0.0, 1.0), (1.0, -40.0, 0.0))
+    ]
+    assert found.item() == pytest.approx(float(sum(expected)) / 2, abs=1e-6)
+    assert float(expected[1]) == pytest.approx(-math.log(0.05), abs=1e-6)
+    (gradient,) = torch.autograd.grad(found.sum(), scores)
+    assert gradient.isfinite().all() and gradient[0, 2].abs() < 1e-6

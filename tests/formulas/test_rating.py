@@ -109,3 +109,22 @@ def test_a_pair_of_judgements_can_share_a_loss():
     scores, supported = torch.tensor([0.4, -0.2]), torch.tensor([1.0, 0.0])
     both = 0.5 * (preference.pair(scores[0], scores[1]) + rating.binary(scores, supported).mean())
     assert float(both) == pytest.approx(0.5 * (0.437488 + (0.513015 + 0.598139) / 2), abs=1e-5)
+
+
+def test_concordance_by_hand():
+    ratings = torch.tensor([1.0, 2.0, 2.0, 3.0])
+    assert rating.concordance(torch.tensor([0.1, 0.2, 0.9, 0.5]), ratings) == 4 / 5  # (0.9, 0.5) is the wrong way
+    assert rating.concordance(torch.tensor([0.1, 0.1, 0.9, 0.5]), ratings) == 3.5 / 5
+    assert rating.concordance(-ratings, ratings) == 0.0
+    assert rating.concordance(torch.zeros(4), ratings) == 0.5
+    assert rating.concordance(torch.randn(4), torch.ones(4)) is None
+
+
+def test_concordance_of_good_and_bad_is_the_area_under_the_curve():
+    from sklearn.metrics import roc_auc_score
+
+    generator = torch.Generator().manual_seed(0)
+    good = (torch.rand(200, generator=generator) < 0.3).float()
+    scores = good + torch.randn(200, generator=generator)
+    found = rating.concordance(scores, good)
+    assert found == pytest.approx(roc_auc_score(good.numpy(), scores.numpy()), abs=1e-6)

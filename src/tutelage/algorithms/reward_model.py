@@ -1,22 +1,27 @@
 """The reward model: scores whose differences are log-odds of being preferred.
 
-Pairs: −log σ(r_chosen − r_rejected) with soft targets (Stiennon et al. 2020). A best of K: −log softmax of the chosen
-(Ziegler et al. 2019). Both are one list of K candidates a question; which loss reads it is passed in as a function.
+Every candidate of a question is read once and all that was said of the question is learned together (Ouyang et al.
+2022, §3.5 step 2). What is minimised is passed in as a function of scores and judgements (`reward_losses`): pairs
+(Stiennon et al. 2020), a best of K (Ziegler et al. 2019), rankings, ratings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from tutelage.algorithms.reward_losses import Objective
+from tutelage.data.judgements import Judgements
 from tutelage.data.order import minibatch
-from tutelage.formulas import preference
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Learner, Sums
+
+Scores = Callable[[Batch], Tensor]
+"""Episodes -> [B] scores, or [B, H] of several heads."""
 
 
 @dataclass(frozen=True)
@@ -36,83 +41,26 @@ class RewardModelConfig:
         return max(1, round(self.epochs * questions / self.batch_size))
 
 
-@dataclass(frozen=True)
-class Choices:
-    """N questions of K candidates each.
-
-    candidates: batch of N·K rows, the K of a question side by side
-    targets_N: what was answered: P(first preferred) for pairs (0.5 a tie), the index of the best for K > 2
-    """
-
-    candidates: Batch
-    targets_N: Tensor
-    width: int
-
-    def __len__(self) -> int:
-        return len(self.targets_N)
-
-    @property
-    def weight(self) -> float:
-        return float(len(self))
-
-    @property
-    def lengths_B(self) -> Tensor:
-        """[N] padded tokens a question costs: K times its longest candidate."""
-        return self.candidates.lengths_B.view(len(self), self.width).amax(dim=1) * self.width
-
-    def to(self, device: torch.device | str) -> Choices:
-        return Choices(self.candidates.to(device), self.targets_N.to(device), self.width)
-
-    def select(self, indices: Sequence[int] | Tensor) -> Choices:
-        rows_N = torch.as_tensor(indices)
-        rows_NK = rows_N[:, None] * self.width + torch.arange(self.width)
-        return Choices(self.candidates.select(rows_NK.flatten()), self.targets_N[rows_N], self.width)
-
-
-ChoiceLoss = Callable[[Tensor, Tensor], Tensor]
-"""(scores [N, K], targets [N]) -> [N] terms."""
-
-
-def pair_loss(scores_N2: Tensor, targets_N: Tensor) -> Tensor:
-    return preference.pair(scores_N2[:, 0], scores_N2[:, 1], targets_N)
-
-
-def choice_loss(scores_NK: Tensor, targets_N: Tensor) -> Tensor:
-    return preference.choice(scores_NK, targets_N.long())
-
-
 def reward_model(
-    config: RewardModelConfig,
-    choices: Choices,
-    model: Callable[[Batch], Tensor],
-    loss: ChoiceLoss,
-    learner: Learner,
-    run: Run,
+    config: RewardModelConfig, judgements: Judgements, model: Scores, objective: Objective, learner: Learner, run: Run
 ) -> None:
-    """Trains `model` (episodes -> [B] scores) in place on all questions, one minibatch of whole questions a step."""
-    questions = partial(minibatch, len(choices), config.batch_size, config.seed)
-    for step in run.steps(config.total_steps(len(choices)), shows=("loss", "accuracy"), state={"learner": learner}):
-        part = choices.select(questions(step))
-        run.record(step, learner.update(part, partial(preference_loss, model, loss)))
+    """Trains `model` in place on all questions, one minibatch of whole questions a step."""
+    questions = partial(minibatch, len(judgements), config.batch_size, config.seed)
+    loss = partial(judged_loss, model, objective)
+    for step in run.steps(config.total_steps(len(judgements)), shows=("loss", "accuracy"), state={"learner": learner}):
+        run.record(step, learner.update(judgements.select(questions(step)), loss))
 
 
-def preference_loss(model: Callable[[Batch], Tensor], loss: ChoiceLoss, part: Choices) -> Sums:
-    scores_NK = model(part.candidates).view(len(part), part.width)
-    return {"loss": loss(scores_NK, part.targets_N).sum(), "accuracy": agreement(scores_NK.detach(), part).sum()}
-
-
-def agreement(scores_NK: Tensor, choices: Choices) -> Tensor:
-    """[N] 1 where the highest score was the answer, 0 where not; tied scores share, and a tied answer is a half."""
-    pairs = choices.width == 2
-    best_N = (choices.targets_N < 0.5).long() if pairs else choices.targets_N.long()
-    leads_NK = (scores_NK == scores_NK.amax(dim=1, keepdim=True)).double()
-    right_N = leads_NK.gather(1, best_N[:, None])[:, 0] / leads_NK.sum(dim=1)
-    return torch.where(choices.targets_N == 0.5, 0.5, right_N) if pairs else right_N
+def judged_loss(model: Scores, objective: Objective, part: Judgements) -> Sums:
+    scores_NK = part.spread(model(part.candidates))
+    sums = {"loss": (objective.loss(scores_NK, part) * part.weights_N).sum()}
+    if objective.right is not None:
+        sums["accuracy"] = (objective.right(scores_NK.detach(), part) * part.weights_N).sum()
+    return sums
 
 
 @torch.no_grad()
-def scores_of(model: Callable[[Batch], Tensor], choices: Choices, questions_at_once: int = 64) -> Tensor:
-    """[N, K] scores without gradients."""
-    parts = torch.arange(len(choices)).split(questions_at_once)
-    scores = [model(choices.select(part).candidates).view(-1, choices.width) for part in parts]
-    return torch.cat(scores)
+def scores_of(model: Scores, judgements: Judgements, questions_at_once: int = 64) -> Tensor:
+    """[N, K] scores (or [N, K, H]) without gradients, NaN where a question has no such candidate."""
+    parts = torch.arange(len(judgements)).split(questions_at_once)
+    return judgements.spread(torch.cat([model(judgements.select(part).candidates) for part in parts]))

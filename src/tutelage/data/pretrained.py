@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -58,10 +59,21 @@ def load_causal_lm(name: str, device: torch.device | str = "cpu") -> Any:
     return _loaded(AutoModelForCausalLM.from_pretrained, name, "causal language model", dtype=torch.float32).to(device)
 
 
-def load_sequence_classifier(name: str, device: torch.device | str = "cpu") -> Any:
-    """A one-label sequence classifier: a reward model. From a causal model's folder the head starts fresh."""
+def load_sequence_classifier(name: str, device: torch.device | str = "cpu", labels: int = 1) -> Any:
+    """A sequence classifier of so many labels: a reward model. From a causal model's folder its heads start fresh."""
     load = AutoModelForSequenceClassification.from_pretrained
-    return _loaded(load, name, "reward model", dtype=torch.float32, num_labels=1).to(device)
+    return _loaded(load, name, "reward model", dtype=torch.float32, num_labels=labels).to(device)
+
+
+def reward_model_config(name: str) -> Any:
+    """The config of a reward model's folder or hub id; a language model has no trained head, so it is refused."""
+    config = _loaded(AutoConfig.from_pretrained, name, "reward model")
+    if any(each.endswith(("ForCausalLM", "LMHeadModel")) for each in config.architectures or ()):
+        raise InputError(
+            f"{name} is a language model ({config.architectures[0]}), whose scores would be random. Give a reward "
+            "model: `tutelage reward-model` trains one from it."
+        )
+    return config
 
 
 def context_tokens(model: Any) -> int | None:

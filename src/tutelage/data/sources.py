@@ -91,6 +91,44 @@ def comparisons(source: str, codec: Codec, columns: Columns | None = None) -> tu
     return _all(source, understand)
 
 
+def rule_verdicts(source: str, codec: Codec) -> tuple[list[Question], ReadReport]:
+    """Whether rules were broken: from prompt, completion, rule and broken, or the rule verdicts of our records.
+
+    A question is one dialogue with its reply and one rule; its one "response" is the rule, rated on the axis "broken".
+    """
+
+    def understand(row: Row, report: ReadReport) -> Question | None:
+        if RULED - row.fields.keys():
+            raise _wrong_columns(row, f"{', '.join(sorted(RULED))}, or comparison records")
+        broken = LABELS.get(code(row.fields["broken"]), row.fields["broken"])
+        if isinstance(broken, bool) or not isinstance(broken, (int, float)) or not 0 <= broken <= 1:
+            raise InputError(f"{row.place}: broken is {broken!r:.60}, expected true or false, or a number from 0 to 1.")
+        prompt, reply = _two_sided(codec, row.fields["prompt"], row.fields["completion"], row)
+        rule = _string(row.fields, "rule", row)
+        if not rule.strip() or not (prompt + reply).strip():
+            return report.drop(row, "with an empty rule or dialogue")
+        rated = {"broken": (float(broken),)}
+        return Question(prompt + reply, (talks.about_rule(rule),), ratings=rated, columns={"rule": rule.strip()})
+
+    return _all(source, understand, partial(_by_rule, codec))
+
+
+RULED = {"prompt", "completion", "rule", "broken"}
+
+
+def _by_rule(codec: Codec, row: Row) -> Iterable[Row]:
+    """A record's rule verdicts as a row for each rule and candidate; any other row as it is."""
+    if not {"context", "candidates", "verdict"} <= row.fields.keys():
+        yield row
+        return
+    record = _valid(row)
+    texts, prompt = {each.id: each.text for each in record.candidates}, _asked(codec, record, row)
+    for rule, broken_by_id in record.verdict.rules.items():
+        for each, broken in broken_by_id.items():
+            about = {"prompt": prompt or "", "completion": texts[each] or "", "rule": rule, "broken": broken}
+            yield Row(row.file, row.line, about)
+
+
 OPENING_TOKENS = 32
 KNOWN = {"prompt", "completion", "label", "chosen", "rejected", "responses", "choice"}
 LABELS = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
@@ -178,12 +216,8 @@ def _labelled(codec: Codec, row: Row, report: ReadReport) -> Question | None:
 
 def _record(codec: Codec, row: Row, report: ReadReport) -> Question | None:
     """A `Comparison` as this project writes them; without a winner only ties and ratings teach anything here."""
-    try:
-        record = Comparison.model_validate(row.fields)
-    except ValidationError as error:
-        raise InputError(f"{row.place}: {explained(error)} (a comparison record, docs/schema.md).") from error
-    messages: list[Mapping[str, str]] = [*record.context.messages]
-    prompt = talks.rendered(codec, messages, row) if messages else record.context.prompt
+    record = _valid(row)
+    prompt = _asked(codec, record, row)
     if prompt is None or not all(each.text for each in record.candidates):
         return report.drop(row, "of something other than texts")
     pairs, choice = _judged(record)
@@ -194,6 +228,18 @@ def _record(codec: Codec, row: Row, report: ReadReport) -> Question | None:
     about = {name: getattr(record.verdict, name) for name in ("rater", "rater_kind", "guideline")}
     known = {name: value for name, value in about.items() if value is not None}
     return Question(prompt, record.texts, pairs, choice, rated, columns=known)
+
+
+def _valid(row: Row) -> Comparison:
+    try:
+        return Comparison.model_validate(row.fields)
+    except ValidationError as error:
+        raise InputError(f"{row.place}: {explained(error)} (a comparison record, docs/schema.md).") from error
+
+
+def _asked(codec: Codec, record: Comparison, row: Row) -> str | None:
+    messages: list[Mapping[str, str]] = [*record.context.messages]
+    return talks.rendered(codec, messages, row) if messages else record.context.prompt
 
 
 def _judged(record: Comparison) -> tuple[tuple[Pair, ...], int | None]:

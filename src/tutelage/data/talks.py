@@ -76,3 +76,8 @@ def asked(talk: Sequence[Mapping[str, str]]) -> str:
 def answered(text: str) -> str:
     """A reply behind `asked`."""
     return f" {text.strip()}"
+
+
+def about_rule(rule: str) -> str:
+    """How a rule stands behind a dialogue and its reply when it is asked whether they break it."""
+    return f"\n\nRule: {rule.strip()}"

@@ -120,3 +120,20 @@ def _checked(
             f"{len(np.unique(labels_N))} counts; train on a quarter, a half and all of the labels, with two seeds"
         )
     return labels_N, values_N
+
+
+def labels_for(labels_N: Sequence[float], values_N: Sequence[float], target: float) -> float | None:
+    """The fewest labels at which the measured values reach the target, straight in log n between the counts.
+
+    The first count where the target is reached there already; None where it is reached nowhere.
+    """
+    order = np.argsort(labels_N)
+    logs, reached = np.log(np.asarray(labels_N, dtype=np.float64))[order], np.asarray(values_N)[order] >= target
+    if not reached.any():
+        return None
+    place = int(reached.argmax())
+    if place == 0:
+        return float(np.exp(logs[0]))
+    below, above = (float(np.asarray(values_N)[order][each]) for each in (place - 1, place))
+    share = (target - below) / (above - below)
+    return float(np.exp(logs[place - 1] + share * (logs[place] - logs[place - 1])))

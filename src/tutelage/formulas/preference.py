@@ -8,6 +8,8 @@ included, and leaks neither into a loss nor into a gradient.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from torch.nn.functional import logsigmoid
 
 from tutelage.formulas import masked
 
+T = TypeVar("T", Tensor, float)
 MOST_RANKED = 12  # candidates in a Plackett–Luce ranking: its cost doubles with each
 
 
@@ -30,8 +33,13 @@ def pair(
     return -(target * logsigmoid(difference) + (1 - target) * logsigmoid(-difference))
 
 
-def pairs(scores_NK: Tensor, preferred_NKK: Tensor, margins_NKK: Tensor | None = None) -> Tensor:
-    """[N] mean of `pair` over the m judged pairs i < j of each question, so that a pair weighs 1/m; 0 where m = 0.
+def pairs(
+    scores_NK: Tensor,
+    preferred_NKK: Tensor,
+    margins_NKK: Tensor | None = None,
+    term: Callable[[Tensor, Tensor, Tensor], Tensor] = pair,
+) -> Tensor:
+    """[N] mean of `term` over the m judged pairs i < j of each question, so that a pair weighs 1/m; 0 where m = 0.
 
     All pairs of K candidates cost K forward passes, and a question counts once however many it has (Ouyang et al. 2022:
     weight 1/C(K, 2)).
@@ -39,6 +47,7 @@ def pairs(scores_NK: Tensor, preferred_NKK: Tensor, margins_NKK: Tensor | None =
     scores_NK: [N, K]
     preferred_NKK: [N, K, K] P(i preferred to j), NaN where that was not judged; only i < j is read
     margins_NKK: [N, K, K] by how much i should lead j, negative where j should lead; only i < j is read
+    term: (first's score, second's score, target) -> what the pair costs: `pair`, or `floored`
     """
     candidates = scores_NK.shape[1]
     first_P, second_P = torch.triu_indices(candidates, candidates, 1, device=scores_NK.device)
@@ -47,7 +56,7 @@ def pairs(scores_NK: Tensor, preferred_NKK: Tensor, margins_NKK: Tensor | None =
     score_first_NP = masked.kept(scores_NK[:, first_P], judged_NP)
     score_second_NP = masked.kept(scores_NK[:, second_P], judged_NP)
     margin_NP = 0.0 if margins_NKK is None else margins_NKK[:, first_P, second_P]
-    terms_NP = pair(score_first_NP, score_second_NP, target_NP, margin_NP)
+    terms_NP = term(score_first_NP - margin_NP, score_second_NP, target_NP)
     return masked.kept(terms_NP, judged_NP).sum(dim=1) / judged_NP.sum(dim=1).clamp(min=1)
 
 
@@ -143,7 +152,7 @@ def floored(
     return -(target * first.log() + (1 - target) * second.log())
 
 
-def smoothed(target: Tensor | float, flip_fraction: float) -> Tensor | float:
+def smoothed(target: T, flip_fraction: float) -> T:
     """P(first is answered) where a fraction ε of the answers is the wrong way round: (1 − ε) p + ε (1 − p)."""
     return (1 - flip_fraction) * target + flip_fraction * (1 - target)
 

@@ -52,3 +52,15 @@ def ordinal(scores_N: Tensor, thresholds_T: Tensor, grades_N: Tensor) -> Tensor:
 def ascending(free_T: Tensor) -> Tensor:
     """[T] free parameters -> [T] thresholds: the first as it is, each next one softplus(·) above the one before."""
     return torch.cat([free_T[:1], softplus(free_T[1:])]).cumsum(dim=0)
+
+
+def concordance(scores_N: Tensor, ratings_N: Tensor) -> float | None:
+    """Share of the pairs with different ratings that the scores order alike, equal scores half; None without a pair.
+
+    With ratings of two values it is the area under the receiver operating characteristic. In numbers of N², so for
+    thousands of ratings, not for millions.
+    """
+    higher_NN = ratings_N[:, None] > ratings_N[None, :]
+    ahead_NN = 0.5 + 0.5 * (scores_N[:, None] - scores_N[None, :]).sign()
+    count = int(higher_NN.sum())
+    return float(ahead_NN[higher_NN].double().sum()) / count if count else None

@@ -20,14 +20,18 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tutelage.algorithms.best_of_n import chosen
 from tutelage.algorithms.ppo import PPOConfig
-from tutelage.algorithms.reward_model import Choices, RewardModelConfig, agreement, pair_loss, scores_of
+from tutelage.algorithms.reward_losses import PAIRS, agreement
+from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.helpdesk import demonstrations as desk_demonstrations
 from tutelage.data.helpdesk import tokenizer as desk_tokenizer
 from tutelage.data.helpdesk import world
+from tutelage.data.judgements import Judgements, judged, tokenised
 from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
+from tutelage.data.questions import Question
+from tutelage.data.questions import chosen as pairs_of
 from tutelage.data.records import Comparison, compared
-from tutelage.data.tokens import Codec, written
+from tutelage.data.tokens import Codec
 from tutelage.evaluation.replies import Judged, win_rate
 from tutelage.execution.native import SamplingSettings
 from tutelage.feedback import labellers
@@ -146,15 +150,15 @@ def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, An
     speaker = loaded(config, run, "sft")
     rows = [Comparison.model_validate(row) for row in read_lines(run.path / "labels" / COMPARISONS)]
     held = max(1, round(config.reward_model.held_out_fraction * len(rows)))
-    learned, held_out = (choices_of(speaker.codec, part, Comparison.chosen) for part in (rows[held:], rows[:held]))
+    learned, held_out = (judgements_of(speaker.codec, part, Comparison.chosen) for part in (rows[held:], rows[:held]))
     classifier = load_sequence_classifier(str(run.path / "sft" / "model"))
     settings = replace(config.reward_model, seed=config.seed)
-    model, found = stages.run_reward_model(settings, classifier, learned, held_out, pair_loss, stage)
+    model, found = stages.run_reward_model(settings, classifier, learned, held_out, PAIRS, stage)
     references = stages.encoded(speaker.codec, desk_demonstrations.demonstrations(500, config.seed))
     model.normalise(ModelScore(model)(references).sum(dim=1), mean=0.0)
     write_folder(stage.path / "model", partial(model.save, codec=speaker.codec))
     low, high = intervals.wilson(found.right, found.questions)
-    gold_pairs = choices_of(speaker.codec, rows[:held], gold_choice)
+    gold_pairs = judgements_of(speaker.codec, rows[:held], gold_choice)
     gold_agreement = float(agreement(scores_of(model, gold_pairs), gold_pairs).mean())
     return {"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "accuracy_on_gold": gold_agreement}
 
@@ -163,10 +167,9 @@ def gold_choice(row: Comparison) -> int:
     return int(np.argmax(helpdesk.gold([row.context.prompt or ""] * len(row.texts), list(row.texts))))
 
 
-def choices_of(codec: Codec, rows: Sequence[Comparison], best: Callable[[Comparison], int]) -> Choices:
-    candidates = [written(*codec.pair(row.context.prompt or "", reply)) for row in rows for reply in row.texts]
-    targets = torch.tensor([1.0 - best(row) for row in rows])  # P(first preferred)
-    return Choices(Batch.of(candidates), targets, width=2)
+def judgements_of(codec: Codec, rows: Sequence[Comparison], best: Callable[[Comparison], int]) -> Judgements:
+    questions = [Question(row.context.prompt or "", row.texts, pairs_of(best(row), len(row.texts))) for row in rows]
+    return judged(tokenised(codec, questions)[0], questions)
 
 
 def ppo_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
@@ -217,15 +220,15 @@ def evaluation_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]
     prompts = world.prompts("evaluation", config.evaluation_prompts, config.seed)
     codec = Codec(load_tokenizer(str(run.path / "sft" / "model")))
     model = RewardModel(load_sequence_classifier(str(run.path / "reward-model" / "model")))
-    judged = partial(judge, codec, ModelScore(model), prompts)
+    judging = partial(judge, codec, ModelScore(model), prompts)
     sft = loaded(config, run, "sft")
     many, _ = sft.replies(prompts, config.seed + 10, config.best_of, stage.piece, "SFT")
     scores_PN = ModelScore(model)(many).sum(dim=1).view(len(prompts), -1)
-    found = [judged("SFT", chosen(many, scores_PN, 1)), judged("best of 4", chosen(many, scores_PN, 4))]
-    found.append(judged(f"best of {config.best_of}", chosen(many, scores_PN, config.best_of)))
+    found = [judging("SFT", chosen(many, scores_PN, 1)), judging("best of 4", chosen(many, scores_PN, 4))]
+    found.append(judging(f"best of {config.best_of}", chosen(many, scores_PN, config.best_of)))
     for name, folder in (("PPO", "ppo"), ("PPO on gold", "ppo-on-gold"), ("SFT, best quarter", "sft-best-quarter")):
         batch, _ = loaded(config, run, folder).replies(prompts, config.seed + 20, 1, stage.piece, folder)
-        found.append(judged(name, batch))
+        found.append(judging(name, batch))
         if name == "PPO":
             kl = stages.sequence_kl(loaded(config, run, "ppo").policy, sft.policy, batch)
     rate, low, high = win_rate(found[3], found[0])

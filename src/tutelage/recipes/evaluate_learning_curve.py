@@ -11,10 +11,12 @@ import numpy as np
 import torch
 import tyro
 
-from tutelage.algorithms.reward_model import RewardModelConfig, choice_loss, pair_loss, scores_of
+from tutelage.algorithms.reward_losses import PAIRS
+from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
 from tutelage.data import sources
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
+from tutelage.data.judgements import judged, tokenised
 from tutelage.data.pretrained import context_tokens, device_of, load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.split import by_prompt
@@ -25,7 +27,6 @@ from tutelage.evaluation.in_words import lines_of_curve
 from tutelage.evaluation.judged import judged_pairs
 from tutelage.evaluation.label_counts import Point, curve
 from tutelage.recipes import stages
-from tutelage.recipes.jobs import choices_of, of_one_width
 from tutelage.runs.run import Run
 
 FEWEST_LABELS = 32
@@ -93,9 +94,10 @@ def material_of(job: LearningCurveJob) -> tuple[Material, dict[str, Any]]:
     codec = Codec(load_tokenizer(job.model))
     questions, report = sources.comparisons(job.data, codec, parse_columns(job.columns))
     settings = job.settings
-    learned, held = by_prompt(
-        of_one_width(questions), lambda each: each.prompt, settings.held_out_fraction, settings.seed
-    )
+    compared = [each for each in questions if each.pairs]
+    if not compared:
+        raise InputError(f"--data {job.data} compares nothing; a learning curve counts comparisons.")
+    learned, held = by_prompt(compared, lambda each: each.prompt, settings.held_out_fraction, settings.seed)
     limit = min(job.max_tokens, context_tokens(load_sequence_classifier(job.model)) or job.max_tokens)
     return Material(codec, learned, held, limit), report.counts()
 
@@ -127,12 +129,13 @@ def trained(job: LearningCurveJob, material: Material, size: int, seed: int, run
     config = replace(job.settings, seed=seed)
     chosen = some(material.learned, size, seed)
     learned, held = (
-        choices_of(material.codec, rows, material.limit)[0].to(device) for rows in (chosen, material.held_out)
+        judged(tokenised(material.codec, rows, material.limit)[0], rows).to(device)
+        for rows in (chosen, material.held_out)
     )
-    loss = pair_loss if learned.width == 2 else choice_loss
     classifier = load_sequence_classifier(job.model, device)
-    model, _ = stages.run_reward_model(config, classifier, learned, held, loss, run, job.numerics)
-    scores = list(scores_of(model, held).double().cpu().numpy())
+    model, _ = stages.run_reward_model(config, classifier, learned, held, PAIRS, run, job.numerics)
+    scores_NK = scores_of(model, held).double().cpu().numpy()
+    scores = [row[: len(each.responses)] for row, each in zip(scores_NK, material.held_out, strict=True)]
     pairs = judged_pairs(material.held_out, scores).preferred()
     right_P = pairs.right(pairs.differences_P)
     return {"labels": size, "accuracy": float(right_P.mean()), "right": right_P.tolist()}

@@ -19,7 +19,7 @@ from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics
 from tutelage.evaluation.in_words import lines
 from tutelage.evaluation.reward_models import report
-from tutelage.recipes.scoring import TextScorer, labels, learned_prompts
+from tutelage.recipes.text_scores import TextScorer, labels, learned_prompts
 from tutelage.runs.run import Run
 
 

@@ -5,32 +5,22 @@ A job is a frozen dataclass, its fields are the verb's flags, and its function t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import tyro
 
 from tutelage.algorithms.best_of_n import best_of_n, chosen
 from tutelage.algorithms.ppo import PPOConfig
-from tutelage.algorithms.reward_model import Choices, RewardModelConfig, choice_loss, pair_loss, scores_of
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data import sources
-from tutelage.data.columns import parse_columns
-from tutelage.data.errors import InputError
 from tutelage.data.pretrained import (
     context_tokens,
     device_of,
     load_causal_lm,
-    load_sequence_classifier,
     load_tokenizer,
 )
-from tutelage.data.questions import Pair, Question
-from tutelage.data.split import by_prompt
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.data.trunk import Numerics
@@ -41,8 +31,7 @@ from tutelage.formulas import intervals
 from tutelage.formulas.best_of_n import kl_nats
 from tutelage.policies.language import LanguagePolicy, with_lora
 from tutelage.recipes import stages
-from tutelage.rewards.language import ModelScore, RewardModel, TextScore, text_reward
-from tutelage.runs.files import write_folder
+from tutelage.recipes.scoring import Judging, scorer
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
@@ -68,25 +57,6 @@ class SFTJob:
 
 
 @dataclass(frozen=True)
-class RewardModelJob:
-    """Train a reward model on comparisons."""
-
-    model: str
-    """Model folder or hub id; its trunk starts the reward model, with a fresh head."""
-    data: str
-    """File, folder or hub id of comparisons: prompt/chosen/rejected, chosen/rejected, or HH-RLHF text."""
-    columns: tuple[str, ...] = ()
-    """What the data's columns mean: a YAML file, or name=value ... (docs/data.md). Not needed for the shapes above."""
-    max_tokens: int = 512
-    """Longest prompt and reply together: the oldest turns go first, then the front; the reply's end stays."""
-    limit: int | None = None
-    """Use only this many comparisons, in the order of a seeded shuffle of the prompts."""
-    device: str = "auto"
-    numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
-    settings: Annotated[RewardModelConfig, FLAT] = field(default_factory=lambda: RewardModelConfig(learning_rate=3e-4))
-
-
-@dataclass(frozen=True)
 class PPOJob:
     """Optimise a policy against a reward by PPO with a KL penalty to where it started."""
 
@@ -95,7 +65,7 @@ class PPOJob:
     data: str
     """File, folder or hub id of prompts."""
     reward: str
-    """Reward-model folder, or module:function that takes (prompts, responses) and returns numbers."""
+    """Folder of a reward model or an ensemble, or module:function: (prompts, responses) -> numbers."""
     held_out_reward: str = ""
     """A second reward, from labels that the first did not see, for --stop-at-peak; nothing is optimised against it."""
     max_new_tokens: int = 64
@@ -107,6 +77,7 @@ class PPOJob:
     """Who draws the replies; vllm needs `pip install 'tutelage[vllm]'`."""
     lora_rank: int = 0
     device: str = "auto"
+    judging: Annotated[Judging, FLAT] = field(default_factory=Judging)
     numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
     settings: Annotated[PPOConfig, FLAT] = field(
         default_factory=lambda: PPOConfig(learning_rate=1e-5, value_learning_rate=1e-4)
@@ -121,7 +92,7 @@ class BestOfNJob:
     data: str
     """File, folder or hub id of prompts."""
     reward: str
-    """Reward-model folder, or module:function."""
+    """Folder of a reward model or an ensemble, or module:function."""
     n: int = 4
     max_new_tokens: int = 64
     temperature: float = 1.0
@@ -129,6 +100,7 @@ class BestOfNJob:
     """Use only the first prompts."""
     seed: int = 0
     device: str = "auto"
+    judging: Annotated[Judging, FLAT] = field(default_factory=Judging)
 
 
 def sft_job(job: SFTJob, run: Run) -> dict[str, Any]:
@@ -143,78 +115,6 @@ def sft_job(job: SFTJob, run: Run) -> dict[str, Any]:
     return {**report.counts(), "rows_truncated": sum(cut for *_, cut in rows), "loss": run.latest["loss"]}
 
 
-def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
-    device = device_of(job.device)
-    codec = Codec(load_tokenizer(job.model))
-    classifier = load_sequence_classifier(job.model, device)
-    questions, report = sources.comparisons(job.data, codec, parse_columns(job.columns))
-    comparisons = of_one_width(questions)
-    limit = min(job.max_tokens, context_tokens(classifier) or job.max_tokens)
-    fraction, seed = job.settings.held_out_fraction, job.settings.seed
-    learned, held_out = by_prompt(comparisons, lambda each: each.prompt, fraction, seed, job.limit)
-    parts, cut = zip(*(choices_of(codec, rows, limit) for rows in (learned, held_out)), strict=True)
-    loss = pair_loss if parts[0].width == 2 else choice_loss
-    learned_rows, held_out_rows = (part.to(device) for part in parts)
-    model, found = stages.run_reward_model(
-        job.settings, classifier, learned_rows, held_out_rows, loss, run, job.numerics
-    )
-    model.normalise(scores_of(model, held_out_rows).flatten(), mean=0.0)
-    write_folder(run.path / "model", partial(model.save, codec=codec))
-    low, high = intervals.wilson(found.right, found.questions)
-    summary = {
-        **report.counts(),
-        "rows_used": len(learned) + len(held_out),
-        "rows_truncated": sum(cut),
-        "accuracy": found.accuracy,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "held_out": found.questions,
-        "length_rule_accuracy": length_rule(held_out),
-    }
-    print(f"{sum(cut)} rows truncated to {limit} tokens: oldest turns first, then the front; the reply's end stays")
-    print(
-        f"held-out accuracy {found.accuracy:.3f} [{low:.3f}, {high:.3f}] on {found.questions} comparisons; "
-        f"preferring the longer reply: {summary['length_rule_accuracy']:.3f}"
-    )
-    return summary
-
-
-def of_one_width(questions: Sequence[Question]) -> list[Question]:
-    """As `Choices` holds them: bests of one K, where all are that; else every judged pair as a question of its own."""
-    if len({len(each.responses) for each in questions}) == 1 and all(each.choice is not None for each in questions):
-        return list(questions)
-    pairs = [
-        Question(
-            each.prompt, (each.responses[i], each.responses[j]), (Pair(0, 1, target, margin),), columns=each.columns
-        )
-        for each in questions
-        for i, j, target, margin in each.pairs
-    ]
-    if not pairs:
-        raise InputError("the data has ratings and no comparisons; reward-model learns from comparisons.")
-    return pairs
-
-
-def choices_of(codec: Codec, rows: Sequence[Question], limit: int) -> tuple[Choices, int]:
-    """(choices, how many rows had a candidate that was cut to fit)."""
-    width = len(rows[0].responses)
-    fitted = [fit(codec, row.prompt, response, limit) for row in rows for response in row.responses]
-    batch = Batch.of([written(prompt, response) for prompt, response, _ in fitted])
-    targets = [row.pairs[0].target if width == 2 else float(row.choice or 0) for row in rows]
-    cut = sum(any(cut for *_, cut in fitted[i : i + width]) for i in range(0, len(fitted), width))
-    return Choices(batch, torch.tensor(targets), width), cut
-
-
-def length_rule(rows: Sequence[Question]) -> float:
-    """Accuracy of preferring the longest reply in characters; equal lengths share, a tie is a half."""
-    right = []
-    for row in rows:
-        lengths = np.array([len(response) for response in row.responses])
-        longest = lengths == lengths.max()
-        right.append(0.5 if row.best is None else float(longest[row.best]) / longest.sum())
-    return float(np.mean(right))
-
-
 def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     model, codec = loaded_policy(job.model, device, job.lora_rank)
@@ -222,7 +122,7 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     speaker = stages.Speaker(policy, codec, SamplingSettings(job.max_new_tokens), drawn_by=drawn_by)
     prompts, report = sources.prompts(job.data, codec)
     environment = speaker.environment(prompts, context_tokens(model))
-    score, classifier = scorer(job.reward, codec, device)
+    score, classifier = scorer(job.reward, codec, device, job.judging)
     critic = stages.critic_of(speaker.policy, None if job.value_head else classifier)
 
     def look(step: int, batch: Batch, score_BT: torch.Tensor) -> None:
@@ -266,22 +166,9 @@ def asked(job: BestOfNJob, device: torch.device) -> tuple[stages.Speaker, list[s
     speaker = stages.Speaker(LanguagePolicy(policy, job.temperature), codec, SamplingSettings(job.max_new_tokens))
     prompts = sources.prompts(job.data, codec)[0][: job.limit]
     refuse_crowded([codec.prompt(prompt) for prompt in prompts], job.max_new_tokens, context_tokens(policy))
-    return speaker, prompts, scorer(job.reward, codec, device)[0]
+    return speaker, prompts, scorer(job.reward, codec, device, job.judging)[0]
 
 
 def loaded_policy(name: str, device: torch.device, lora_rank: int = 0) -> tuple[Any, Codec]:
     model = load_causal_lm(name, device)
     return (with_lora(model, lora_rank) if lora_rank else model), Codec(load_tokenizer(name))
-
-
-def scorer(reward: str, codec: Codec, device: torch.device) -> tuple[Score, Any | None]:
-    """(score, the classifier behind it if it is a reward model whose tokens are the policy's)."""
-    if ":" in reward and not Path(reward).exists():
-        return TextScore(text_reward(reward), codec, f"the reward function {reward}"), None
-    classifier = load_sequence_classifier(reward, device)
-    if load_tokenizer(reward).get_vocab() != codec.tokenizer.get_vocab():
-        raise InputError(
-            f"--reward {reward}: its tokenizer is not the policy's, so it would read other tokens than were written. "
-            "Train the reward model from the policy's own model."
-        )
-    return ModelScore(RewardModel(classifier)), classifier

@@ -28,7 +28,7 @@ from tutelage.recipes import stages
 from tutelage.recipes.demo import DemoConfig, loaded, sft_stage
 from tutelage.recipes.proxies import Pool, proxy_stage
 from tutelage.rewards import helpdesk
-from tutelage.rewards.ensemble import Ensemble
+from tutelage.rewards.ensemble import CombinedScore, Ensemble
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
@@ -216,7 +216,7 @@ def learned_stage(
     found = proxy_stage(settings, pool, places, run.path / trunk / "model", stage)
     if member == 0 and seed < config.further_seeds:
         _, gold_PN, batches = many(config, run, Run(run.path / SAMPLES))
-        score = proxy(run, stage.name)
+        score = ModelScore(proxy(run, stage.name))
         proxy_PN = np.array([score(batch).sum(dim=1).double().numpy() for batch in batches])
         found |= {"best_of_n": best_of_n_points(proxy_PN, gold_PN)}
     return found
@@ -232,13 +232,13 @@ def held_out_stage(
     return proxy_stage(settings, pool, places, run.path / POLICY / "model", stage)
 
 
-def proxy(run: Run, stage: str) -> ModelScore:
-    return ModelScore(RewardModel(load_sequence_classifier(str(run.path / stage / "model"))))
+def proxy(run: Run, stage: str) -> RewardModel:
+    return RewardModel(load_sequence_classifier(str(run.path / stage / "model")))
 
 
 def single_stage(setting: Setting, seed: int, config: OveroptimiseConfig, run: Run, stage: Run) -> dict[str, Any]:
     single = proxy(run, named("proxy", setting, seed))
-    return optimised(config, run, stage, Judges(single, single, seed))
+    return optimised(config, run, stage, Judges(ModelScore(single), single, seed))
 
 
 def ensemble_stage(
@@ -251,7 +251,7 @@ def ensemble_stage(
 ) -> dict[str, Any]:
     names = ["proxy", *(f"member-{member}" for member in range(1, config.members))]
     members = [proxy(run, named(name, setting, seed)) for name in names]
-    return optimised(config, run, stage, Judges(Ensemble(members, combine), members[0], seed))
+    return optimised(config, run, stage, Judges(CombinedScore(Ensemble(members), combine), members[0], seed))
 
 
 def stopped_stage(
@@ -260,7 +260,7 @@ def stopped_stage(
     """The single proxy's run once more, ended where a reward model from other labels says that it is past its peak."""
     single, held_out = (proxy(run, named(name, setting, seed)) for name in ("proxy", f"held-out-{labels}"))
     settings = replace(config, ppo=replace(config.ppo, stop_at_peak=config.patience))
-    return optimised(settings, run, stage, Judges(single, single, seed, held_out))
+    return optimised(settings, run, stage, Judges(ModelScore(single), single, seed, ModelScore(held_out)))
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class Judges:
     """score: optimised; first: a proxy whose trunk is the policy's, which starts the critic; held_out: sees only."""
 
     score: Score
-    first: ModelScore
+    first: RewardModel
     seed: int
     held_out: Score | None = None
 
@@ -279,7 +279,7 @@ def optimised(config: OveroptimiseConfig, run: Run, stage: Run, judges: Judges) 
     look = Look(config, speaker, initial.policy, judges.score, stage)
     settings = replace(config.ppo, seed=1000 * config.seed + judges.seed)
     prompts = world.prompts("labels", 64 * config.ppo.steps, config.seed + 7)
-    critic = stages.critic_of(speaker.policy, judges.first.model.model)
+    critic = stages.critic_of(speaker.policy, judges.first.model)
     beside = stages.Beside(look.now_and_then, judges.held_out)
     stages.run_ppo(settings, speaker, critic, judges.score, speaker.environment(prompts), stage, beside)
     done = len(read_lines(stage.path / "events.jsonl"))

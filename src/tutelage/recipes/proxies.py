@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from tutelage.algorithms.reward_model import Choices, RewardModelConfig, pair_loss, scores_of
+from tutelage.algorithms.reward_losses import PAIRS
+from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
+from tutelage.data.judgements import Judgements, judged, tokenised
 from tutelage.data.pretrained import load_sequence_classifier, load_tokenizer
-from tutelage.data.tokens import Codec, written
+from tutelage.data.questions import Pair, Question
+from tutelage.data.tokens import Codec
 from tutelage.formulas import intervals
 from tutelage.recipes import stages
 from tutelage.runs.files import append_lines, read_lines, write_folder
 from tutelage.runs.run import Run
-from tutelage.trajectory import Batch
 
 FILE, TESTED = "comparisons.jsonl", 500  # of the pool's comparisons every proxy is tested on the last ones
 
@@ -40,11 +41,14 @@ class Pool:
         gold_PK = np.array([row["gold"] for row in rows])
         return Pool([row["prompt"] for row in rows], [tuple(row["responses"]) for row in rows], gold_PK)
 
-    def choices(self, codec: Codec, places: np.ndarray) -> Choices:
+    def judgements(self, codec: Codec, places: np.ndarray) -> Judgements:
         """Labels are gold's own: 1 where the first reply is better, 0.5 where both are as good (Gao et al. 2022)."""
-        candidates = [written(*codec.pair(self.prompts[i], reply)) for i in places for reply in self.replies[i]]
-        difference_N = self.gold_PK[places, 0] - self.gold_PK[places, 1]
-        return Choices(Batch.of(candidates), torch.tensor(0.5 + 0.5 * np.sign(difference_N)).float(), width=2)
+        targets = 0.5 + 0.5 * np.sign(self.gold_PK[places, 0] - self.gold_PK[places, 1])
+        questions = [
+            Question(self.prompts[i], self.replies[i], (Pair(0, 1, float(target)),))
+            for i, target in zip(places, targets, strict=True)
+        ]
+        return judged(tokenised(codec, questions)[0], questions)
 
     def seen(self, labels: int, seed: tuple[int, int], member: int) -> np.ndarray:
         """[labels] places of the comparisons of this proxy; further members of an ensemble see a bootstrap of them."""
@@ -62,10 +66,10 @@ class Pool:
 def proxy_stage(settings: RewardModelConfig, pool: Pool, places: np.ndarray, trunk: Path, stage: Run) -> dict[str, Any]:
     """Trains a proxy and shifts it so that the initial policy's replies have mean 0 and deviation 1."""
     codec = Codec(load_tokenizer(str(trunk)))
-    tested = pool.choices(codec, np.arange(len(pool.prompts) - TESTED, len(pool.prompts)))
+    tested = pool.judgements(codec, np.arange(len(pool.prompts) - TESTED, len(pool.prompts)))
     classifier = load_sequence_classifier(str(trunk))
     parameters = sum(each.numel() for each in classifier.parameters())
-    model, found = stages.run_reward_model(settings, classifier, pool.choices(codec, places), tested, pair_loss, stage)
+    model, found = stages.run_reward_model(settings, classifier, pool.judgements(codec, places), tested, PAIRS, stage)
     model.normalise(scores_of(model, tested).flatten(), mean=0.0, deviation=1.0)
     write_folder(stage.path / "model", partial(model.save, codec=codec))
     low, high = intervals.wilson(found.right, found.questions)

@@ -1,107 +1,117 @@
-"""A reward model's folder, and the scores of texts under it: in its own tokens, whatever wrote the texts."""
+"""Who scores: a reward model, an ensemble of them, rules in words, or a function of texts, from what --reward names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
-from tutelage.data import sources
-from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import context_tokens, load_sequence_classifier, load_tokenizer
-from tutelage.data.questions import Question
-from tutelage.data.split import by_prompt
-from tutelage.data.tokens import Codec, written
-from tutelage.data.truncate import fit
-from tutelage.data.trunk import Numerics
-from tutelage.recipes.jobs import of_one_width
-from tutelage.rewards.language import RewardModel
-from tutelage.runs.files import read_json
-from tutelage.trajectory import Batch, parts_by_length
-
-TOKENS_AT_ONCE = 16384
+from tutelage.data.pretrained import context_tokens, load_sequence_classifier, load_tokenizer, reward_model_config
+from tutelage.data.tokens import Codec
+from tutelage.formulas import uncertainty
+from tutelage.rewards.ensemble import CombinedScore, is_ensemble, load_ensemble
+from tutelage.rewards.language import Heads, ModelScore, RewardModel, TextScore, text_reward
+from tutelage.rewards.rules import RuleScore, read_rules
+from tutelage.trajectory import Score
 
 
 @dataclass(frozen=True)
-class TextScorer:
-    """A reward model that reads texts. limit: tokens of prompt and reply together; more is cut as in training."""
+class Judging:
+    """How several opinions become one score."""
 
-    model: RewardModel
-    codec: Codec
-    limit: int
+    combine: Literal["mean", "minimum", "uwo"] = "mean"
+    """What the members of an ensemble (or the rules) say together: uwo is mean - coefficient * variance."""
+    uncertainty_coefficient: float = 1.0
+    """Of uwo, in 1/score: what a unit of the members' variance costs."""
+    rules: str | None = None
+    """Rules that --reward, a classifier of rules, judges by: a text file, one a line."""
 
-    @staticmethod
-    def load(name: str, device: torch.device, max_tokens: int, numerics: Numerics = Numerics()) -> TextScorer:
-        """InputError where the folder holds no reward model: a language model's head would be random."""
-        refuse_language_model(name)
-        classifier = load_sequence_classifier(name, device)
-        limit = min(max_tokens, context_tokens(classifier) or max_tokens)
-        return TextScorer(RewardModel(classifier, numerics).eval(), Codec(load_tokenizer(name)), limit)
-
-    @torch.no_grad()
-    def __call__(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, int]:
-        """([N] scores of (prompt, reply) texts, how many were cut to fit)."""
-        fitted = [fit(self.codec, prompt, response, self.limit) for prompt, response in pairs]
-        rows = [written(prompt, response) for prompt, response, _ in fitted]
-        device = next(self.model.parameters()).device
-        scores_N = np.zeros(len(rows))
-        for part in parts_by_length(torch.tensor([len(row.actions) for row in rows]), TOKENS_AT_ONCE):
-            batch = Batch.of([rows[place] for place in part.tolist()]).to(device)
-            scores_N[part.numpy()] = self.model(batch).double().cpu().numpy()
-        return scores_N, sum(cut for *_, cut in fitted)
-
-    def of_questions(self, questions: Sequence[Question]) -> tuple[list[np.ndarray], int]:
-        """(K scores of each question, how many replies were cut to fit)."""
-        texts = [(each.prompt, response) for each in questions for response in each.responses]
-        scores_N, cut = self(texts)
-        ends = np.cumsum([len(each.responses) for each in questions])
-        return np.split(scores_N, ends[:-1]), cut
+    @property
+    def combined(self) -> Callable[[Tensor], Tensor]:
+        """[M, B] -> [B]."""
+        weighted = partial(uncertainty.uncertainty_weighted, coefficient=self.uncertainty_coefficient)
+        return {"mean": uncertainty.mean, "minimum": uncertainty.worst_case, "uwo": weighted}[self.combine]
 
 
-def refuse_language_model(name: str) -> None:
-    """Local folders only; what lies on the hub is loaded as it is."""
-    config = Path(name).expanduser() / "config.json"
-    built = read_json(config).get("architectures") or [] if config.is_file() else []
-    if any("CausalLM" in each or "LMHead" in each for each in built):
+def scorer(reward: str, codec: Codec, device: torch.device, judging: Judging = Judging()) -> tuple[Score, Any | None]:
+    """(score, the classifier that a value model may start from, where there is one whose tokens are the policy's)."""
+    if ":" in reward and not Path(reward).exists():
+        _refuse_several(reward, judging)
+        return TextScore(text_reward(reward), codec, f"the reward function {reward}"), None
+    if is_ensemble(reward):
+        ensemble = load_ensemble(reward, device)
+        _refuse_other_tokens(reward, str(Path(reward).expanduser() / "member-0"), codec)
+        if judging.rules:
+            raise InputError(f"--reward {reward} is an ensemble, and --rules needs a classifier of rules.")
+        return CombinedScore(ensemble, judging.combined), one_label(ensemble.models[0])
+    return _single(reward, codec, device, judging)
+
+
+def _single(reward: str, codec: Codec, device: torch.device, judging: Judging) -> tuple[Score, Any | None]:
+    config = reward_model_config(reward)
+    heads = getattr(config, "score_heads", ["score"])
+    classifier = load_sequence_classifier(reward, device, len(heads))
+    _refuse_other_tokens(reward, reward, codec)
+    by_rule = getattr(config, "score_reads", "") == "rule"
+    if by_rule != bool(judging.rules):
         raise InputError(
-            f"{name} is a language model ({built[0]}), not a reward model: its scores would be those of a random head. "
-            "Train one from it with `tutelage reward-model`."
+            f"--reward {reward} is a classifier of rules: say with --rules FILE which ones it judges by."
+            if by_rule
+            else f"--rules {judging.rules}: --reward {reward} is no classifier of rules (reward-model --by-rule)."
         )
+    if judging.rules:
+        return _by_rules(RewardModel(classifier), classifier, codec, judging), None
+    _refuse_several(reward, judging)
+    if len(heads) > 1:
+        model = Heads(classifier)
+        return CombinedScore(model, itemgetter(0)), one_label(model)
+    return ModelScore(RewardModel(classifier)), classifier
 
 
-def label(name: str) -> str:
-    """A short name for tables: of RUN/model the run, of a file its name without suffixes."""
-    path = Path(name)
-    last = path.parent.name if path.name == "model" and path.parent.name else path.name
-    return last.split(".")[0] or last or name
+def _by_rules(model: RewardModel, classifier: Any, codec: Codec, judging: Judging) -> RuleScore:
+    if judging.combine == "uwo":
+        raise InputError("--combine uwo is for ensembles; rules are put together by mean or minimum.")
+    return RuleScore(model, codec, read_rules(judging.rules or ""), judging.combined, context_tokens(classifier))
 
 
-def labels(names: Sequence[str]) -> list[str]:
-    """Short where that tells them apart, else as they were given."""
-    short = [label(each) for each in names]
-    return short if len(set(short)) == len(set(names)) else list(names)
+def one_label(model: Heads) -> Any:
+    """A classifier of one label that a value model may start from: the trunk with the mean of an ensemble's heads, or
+    with the first of named ones."""
+    if len(model.bias_H) == 1:
+        return model.model
+    share_H = torch.full_like(model.bias_H, 1 / len(model.bias_H))
+    if hasattr(model.model.config, "score_heads"):
+        share_H = (torch.arange(len(share_H), device=share_H.device) == 0).float()
+    classifier = copy.deepcopy(model.model)
+    with torch.no_grad():
+        head = nn.Linear(classifier.score.in_features, 1, bias=False, device=model.bias_H.device)
+        head.weight.copy_(share_H[None] @ classifier.score.weight)
+    classifier.score, classifier.num_labels, classifier.config.num_labels = head, 1, 1
+    classifier.config.score_bias = float(share_H @ model.bias_H)
+    return classifier
 
 
-def learned_prompts(name: str) -> set[str] | None:
-    """The prompts that a reward model of `tutelage reward-model` learned from, read again from its data.
+def _refuse_several(reward: str, judging: Judging) -> None:
+    if judging.combine != "mean":
+        raise InputError(
+            f"--combine {judging.combine} needs several opinions, and --reward {reward} is one: give an ensemble "
+            "(reward-model --members 5)."
+        )
+    if judging.rules:
+        raise InputError(f"--rules {judging.rules}: --reward {reward} is no classifier of rules.")
 
-    None where that is not known: another program's model, or data that are no longer there.
-    """
-    config = Path(name).expanduser().parent / "config.json"
-    run = read_json(config) if config.is_file() else {}
-    if run.get("verb") != "reward-model":
-        return None
-    job: dict[str, Any] = run["settings"]
-    try:
-        found, _ = sources.comparisons(job["data"], Codec(load_tokenizer(name)), parse_columns(job["columns"]))
-    except InputError as error:
-        print(f"{name}: what it learned from cannot be read again ({error})")
-        return None
-    fraction, seed = job["settings"]["held_out_fraction"], job["settings"]["seed"]
-    learned, _ = by_prompt(of_one_width(found), lambda each: each.prompt, fraction, seed, job["limit"])
-    return {each.prompt for each in learned}
+
+def _refuse_other_tokens(reward: str, folder: str, codec: Codec) -> None:
+    if load_tokenizer(folder).get_vocab() != codec.tokenizer.get_vocab():
+        raise InputError(
+            f"--reward {reward}: its tokenizer is not the policy's, so it would read other tokens than were written. "
+            "Train the reward model from the policy's own model."
+        )

@@ -20,9 +20,12 @@ import torch
 from torch import Tensor
 
 from tutelage.algorithms.ppo import PPOConfig
-from tutelage.algorithms.reward_model import Choices, RewardModelConfig, choice_loss
+from tutelage.algorithms.reward_losses import CHOICE
+from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.data.errors import InputError
+from tutelage.data.judgements import judged
 from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
+from tutelage.data.questions import Question, chosen
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
 from tutelage.evaluation.replies import distinct_fraction
@@ -160,14 +163,16 @@ def reward_model_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
     keys = [Key(place, prompt, sample) for place, prompt in enumerate(asked) for sample in range(width)]
     sampler, environment = scene.speaker.sampler(config.seed + 1), Language(scene.openings, Finish.TERMINATED)
     batch = kept.sample(sampler, environment, keys, stage.piece, "candidates")
-    texts = scene.speaker.codec.prompts_and_responses(batch)[1]
-    best = torch.tensor(scene.gold.positive(texts)).view(-1, width).argmax(dim=1)
-    choices = Choices(batch, best, width)
+    prompts, texts = scene.speaker.codec.prompts_and_responses(batch)
+    best = torch.tensor(scene.gold.positive(texts)).view(-1, width).argmax(dim=1).tolist()
+    asked_about = [(prompts[i], tuple(texts[i : i + width])) for i in range(0, len(texts), width)]
+    rows = zip(asked_about, best, strict=True)
+    choices = judged(batch, [Question(*about, chosen(index, width), index) for about, index in rows])
     held = max(1, round(config.reward_model.held_out_fraction * len(choices)))
     learned, held_out = choices.select(range(held, len(choices))), choices.select(range(held))
     classifier = load_sequence_classifier(config.model, config.device)
     settings = replace(config.reward_model, seed=config.seed)
-    model, found = stages.run_reward_model(settings, classifier, learned, held_out, choice_loss, stage)
+    model, found = stages.run_reward_model(settings, classifier, learned, held_out, CHOICE, stage)
     model.normalise(ModelScore(model)(held_out.candidates).sum(dim=1), mean=0.0, deviation=1.0)
     write_folder(stage.path / "model", partial(model.save, codec=scene.speaker.codec))
     low, high = intervals.wilson(found.right, found.questions)

@@ -17,16 +17,11 @@ import torch
 from torch import Tensor
 
 from tutelage.algorithms.ppo import PPOConfig, ppo
-from tutelage.algorithms.reward_model import (
-    ChoiceLoss,
-    Choices,
-    RewardModelConfig,
-    agreement,
-    reward_model,
-    scores_of,
-)
+from tutelage.algorithms.reward_losses import Objective
+from tutelage.algorithms.reward_model import RewardModelConfig, reward_model, scores_of
 from tutelage.algorithms.sft import SFTConfig, sft
 from tutelage.data.errors import InputError
+from tutelage.data.judgements import Judgements
 from tutelage.data.tokens import Codec, written
 from tutelage.data.trunk import Numerics
 from tutelage.environments.language import Language, refuse_crowded
@@ -36,7 +31,7 @@ from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.execution.preflight import Finding, Flight, preflight
 from tutelage.formulas import kl, schedule
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel, exact_kl
-from tutelage.rewards.language import RewardModel, start_head
+from tutelage.rewards.language import Heads, RewardModel, start_head
 from tutelage.runs.files import write_folder, write_json
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Finish, Key, Sampler, Score, Task, in_parts
@@ -135,29 +130,49 @@ class HeldOut:
         return self.right / self.questions
 
 
-def run_reward_model(
-    config: RewardModelConfig,
-    classifier: Any,
-    learned: Choices,
-    held_out: Choices,
-    loss: ChoiceLoss,
-    run: Run,
-    numerics: Numerics = Numerics(),
-) -> tuple[RewardModel, HeldOut]:
-    """Trains a fresh head and the trunk below it; the model comes back neither normalised nor saved."""
-    start_head(classifier, config.seed)
-    model = RewardModel(classifier, numerics)
-    steps = config.total_steps(len(learned))
+THRESHOLD_LEARNING_RATE = 1e-2  # of an ordinal loss: they are scores, and weights of a network move far less
+
+
+def train_reward_model(
+    config: RewardModelConfig, model: Heads, learned: Judgements, objective: Objective, run: Run
+) -> None:
+    """Trains the model as it is, in place, and what else the objective learns."""
+    groups: dict[str, Any] = {"reward_model": (model.parameters(), config.learning_rate)}
+    if objective.learns is not None:
+        groups["thresholds"] = (objective.learns.parameters(), THRESHOLD_LEARNING_RATE)
     learner = LocalLearner(
-        {"reward_model": (model.parameters(), config.learning_rate)},
-        schedule=partial(annealed, schedule.cosine, steps, config.warm_up),
+        groups,
+        schedule=partial(annealed, schedule.cosine, config.total_steps(len(learned)), config.warm_up),
         max_grad_norm=config.max_grad_norm,
         tokens_at_once=config.tokens_at_once,
     )
-    reward_model(config, learned, model, loss, learner, run)
+    reward_model(config, learned, model, objective, learner, run)
     model.eval()
-    right = float(agreement(scores_of(model, held_out), held_out).sum())
-    return model, HeldOut(right, len(held_out))
+
+
+def run_reward_model(
+    config: RewardModelConfig,
+    classifier: Any,
+    learned: Judgements,
+    held_out: Judgements,
+    objective: Objective,
+    run: Run,
+    numerics: Numerics = Numerics(),
+) -> tuple[RewardModel, HeldOut]:
+    """Trains a fresh head and the trunk below it; the model comes back neither normalised nor saved.
+
+    The objective must be countable (comparisons, or good and bad): what is held out is counted.
+    """
+    start_head(classifier, config.seed)
+    model = RewardModel(classifier, numerics)
+    train_reward_model(config, model, learned, objective, run)
+    return model, counted(objective, scores_of(model, held_out), held_out)
+
+
+def counted(objective: Objective, scores_NK: Tensor, held_out: Judgements) -> HeldOut:
+    if objective.right is None:
+        raise ValueError("what is right cannot be counted for this loss; measure its concordance instead")
+    return HeldOut(float(objective.right(scores_NK, held_out).sum()), len(held_out))
 
 
 def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic | SharedCritic:

@@ -26,42 +26,46 @@ TextReward = Callable[[list[str], list[str]], Sequence[float]]
 """(prompts, responses) -> one number each; the shape of `module:function` on the command line."""
 
 
-class RewardModel(nn.Module):
-    """A trunk and a linear head; the score is read at the last real token: (head · h_last) + bias.
+class Heads(nn.Module):
+    """A trunk and H linear heads; their scores are read at the last real token: (head_h · h_last) + bias_h.
 
-    The folder it saves is a Hugging Face sequence classifier with one label. Its head has no bias in most families,
+    The folder it saves is a Hugging Face sequence classifier with H labels. Its head has no bias in most families,
     so the bias that makes references average 0 stands in `config.score_bias` (a constant shift; no ranking needs it).
     """
 
     def __init__(self, sequence_classifier: Any, numerics: Numerics = Numerics()) -> None:
         super().__init__()
         self.model, self.numerics = quickened(sequence_classifier), numerics
-        bias = torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0)))
-        self.register_buffer("bias", bias.to(next(sequence_classifier.parameters()).device))
-        self.bias: Tensor
+        weight, bias = sequence_classifier.score.weight, getattr(sequence_classifier.config, "score_bias", 0.0)
+        self.register_buffer("bias_H", torch.tensor(bias, device=weight.device).float().expand(len(weight)).clone())
+        self.bias_H: Tensor
 
     def forward(self, batch: Batch) -> Tensor:
-        """[B] scores of whole episodes, by lengths: neither padding nor neighbours change them."""
+        """[B, H] scores of whole episodes, by lengths: neither padding nor neighbours change them."""
         states_BSd = last_states(self.model, batch.observations, self.numerics)
         last_Bd = states_BSd[torch.arange(len(batch), device=states_BSd.device), batch.lengths_B]
-        return self.model.score(last_Bd.float()).squeeze(-1) + self.bias
+        return self.model.score(last_Bd.float()) + self.bias_H
 
     @torch.no_grad()
-    def normalise(self, sample_N: Tensor, *, mean: float = 0.0, deviation: float | None = None) -> None:
-        """Shift (and, given a deviation, scale) so that this sample of scores has mean and deviation exactly.
+    def normalise(
+        self, sample_N: Tensor, *, mean: float = 0.0, deviation: float | None = None, head: int = 0
+    ) -> tuple[float, float]:
+        """Shift (given a deviation, scale too) a head so that this sample of its scores has mean and deviation exactly.
 
-        gain = s_target / s, bias = μ_target − gain · μ, population deviation (Ziegler et al. 2019). Frozen hereafter.
+        gain = s_target / s, shift = μ_target − gain · μ, population deviation (Ziegler et al. 2019). Frozen hereafter.
+        Returns (gain, shift): a score was x and is now gain · x + shift.
         """
         spread = float(sample_N.double().std(unbiased=False))
         if deviation is not None and not spread > 0:
             raise ValueError(f"all {len(sample_N)} scores are equal, so they cannot be scaled to deviation {deviation}")
         gain = 1.0 if deviation is None else deviation / spread
-        self.model.score.weight.mul_(gain)
-        self.bias.mul_(gain)
-        self.bias.add_(mean - gain * float(sample_N.double().mean()))
+        shift = mean - gain * float(sample_N.double().mean())
+        self.model.score.weight[head].mul_(gain)
+        self.bias_H[head].mul_(gain).add_(shift)
+        return gain, shift
 
     def save(self, folder: Path, codec: Codec) -> None:
-        """A folder that transformers reads as a one-label classifier, with the score at the same token as here.
+        """A folder that transformers reads as a classifier of H labels, with the score at the same token as here.
 
         Its pooling skips padding by token id, so there padding must not be the end of sequence that closes a reply.
         """
@@ -70,13 +74,20 @@ class RewardModel(nn.Module):
             others = (tokenizer.unk_token, tokenizer.bos_token)
             tokenizer.pad_token = next((each for each in others if each not in (None, tokenizer.eos_token)), None)
         self.model.config.pad_token_id = tokenizer.pad_token_id
-        self.model.config.score_bias = float(self.bias)
+        self.model.config.score_bias = self.bias_H.tolist() if len(self.bias_H) > 1 else float(self.bias_H)
         self.model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
+class RewardModel(Heads):
+    """A trunk and one head: episodes -> [B] scores."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return super().forward(batch).squeeze(-1)
+
+
 def start_head(sequence_classifier: Any, seed: int) -> None:
-    """A fresh head N(0, 1/(d+1)): scores start near unit scale (Stiennon et al. 2020)."""
+    """Fresh heads N(0, 1/(d+1)), each its own: scores start near unit scale (Stiennon et al. 2020)."""
     weight = sequence_classifier.score.weight
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -86,9 +97,9 @@ def start_head(sequence_classifier: Any, seed: int) -> None:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """A reward model that shares the policy's tokens, as a Score."""
+    """A reward model (episodes -> [B] scores) that shares the policy's tokens, as a Score."""
 
-    model: RewardModel
+    model: Callable[[Batch], Tensor]
     episodes_at_once: int = 256
 
     @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args, get_type_hints
 
 import yaml
 
@@ -38,16 +38,16 @@ def read_settings(source: str) -> Mapping[str, Any]:
 def overridden(default: Any, values: Mapping[str, Any], source: str) -> Any:
     """The frozen settings with these values in them; a name may stand at the top or inside its group."""
     changes: dict[str, Any] = {}
-    names = {each.name for each in dataclasses.fields(default)}
+    names, groups = {each.name for each in dataclasses.fields(default)}, _flat_groups(default)
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name in names:
             changes[name] = _fitting(changes.get(name, getattr(default, name)), value, f"{source}: {key}")
-        elif "settings" in names and _has(default.settings, name):
-            changes["settings"] = overridden(changes.get("settings", default.settings), {name: value}, source)
+        elif name in groups:
+            group = groups[name]
+            changes[group] = overridden(changes.get(group, getattr(default, group)), {name: value}, source)
         else:
-            inner = [each.name for each in dataclasses.fields(default.settings)] if "settings" in names else []
-            known = ", ".join(sorted((names - {"settings"}) | set(inner)))
+            known = ", ".join(sorted((names - set(groups.values())) | set(groups)))
             raise InputError(f"--config {source}: there is no setting {key!r}. There are: {known}.")
     return dataclasses.replace(default, **changes)
 
@@ -70,5 +70,9 @@ def _refuse(where: str, value: Any, current: Any) -> Any:
     raise InputError(f"--config {where} is {value!r}, expected a number like {current!r}.")
 
 
-def _has(settings: Any, name: str) -> bool:
-    return any(each.name == name for each in dataclasses.fields(settings))
+def _flat_groups(default: Any) -> dict[str, str]:
+    """Setting -> its group, for groups whose flags carry no prefix: `settings`, and those annotated with name=""."""
+    hints = get_type_hints(cast("type[object]", type(default)), include_extras=True)
+    flat = [name for name, hint in hints.items() if any(getattr(each, "name", None) == "" for each in get_args(hint))]
+    groups = [name for name in ("settings", *flat) if dataclasses.is_dataclass(getattr(default, name, None))]
+    return {each.name: group for group in groups for each in dataclasses.fields(getattr(default, group))}

@@ -1,0 +1,102 @@
+"""A reward model's folder, and the scores of texts under it: in its own tokens, whatever wrote the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tutelage.data.errors import InputError
+from tutelage.data.pretrained import context_tokens, load_sequence_classifier, load_tokenizer
+from tutelage.data.questions import Question
+from tutelage.data.tokens import Codec, written
+from tutelage.data.truncate import fit
+from tutelage.data.trunk import Numerics
+from tutelage.recipes.reward_models import RewardModelJob, asked_rows, split
+from tutelage.rewards.language import RewardModel
+from tutelage.runs.files import read_json
+from tutelage.runs.settings import overridden
+from tutelage.trajectory import Batch, parts_by_length
+
+TOKENS_AT_ONCE = 16384
+
+
+@dataclass(frozen=True)
+class TextScorer:
+    """A reward model that reads texts. limit: tokens of prompt and reply together; more is cut as in training."""
+
+    model: RewardModel
+    codec: Codec
+    limit: int
+
+    @staticmethod
+    def load(name: str, device: torch.device, max_tokens: int, numerics: Numerics = Numerics()) -> TextScorer:
+        """InputError where the folder holds no reward model: a language model's head would be random."""
+        refuse_language_model(name)
+        classifier = load_sequence_classifier(name, device)
+        limit = min(max_tokens, context_tokens(classifier) or max_tokens)
+        return TextScorer(RewardModel(classifier, numerics).eval(), Codec(load_tokenizer(name)), limit)
+
+    @torch.no_grad()
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, int]:
+        """([N] scores of (prompt, reply) texts, how many were cut to fit)."""
+        fitted = [fit(self.codec, prompt, response, self.limit) for prompt, response in pairs]
+        rows = [written(prompt, response) for prompt, response, _ in fitted]
+        device = next(self.model.parameters()).device
+        scores_N = np.zeros(len(rows))
+        for part in parts_by_length(torch.tensor([len(row.actions) for row in rows]), TOKENS_AT_ONCE):
+            batch = Batch.of([rows[place] for place in part.tolist()]).to(device)
+            scores_N[part.numpy()] = self.model(batch).double().cpu().numpy()
+        return scores_N, sum(cut for *_, cut in fitted)
+
+    def of_questions(self, questions: Sequence[Question]) -> tuple[list[np.ndarray], int]:
+        """(K scores of each question, how many replies were cut to fit)."""
+        texts = [(each.prompt, response) for each in questions for response in each.responses]
+        scores_N, cut = self(texts)
+        ends = np.cumsum([len(each.responses) for each in questions])
+        return np.split(scores_N, ends[:-1]), cut
+
+
+def refuse_language_model(name: str) -> None:
+    """Local folders only; what lies on the hub is loaded as it is."""
+    config = Path(name).expanduser() / "config.json"
+    built = read_json(config).get("architectures") or [] if config.is_file() else []
+    if any("CausalLM" in each or "LMHead" in each for each in built):
+        raise InputError(
+            f"{name} is a language model ({built[0]}), not a reward model: its scores would be those of a random head. "
+            "Train one from it with `tutelage reward-model`."
+        )
+
+
+def label(name: str) -> str:
+    """A short name for tables: of RUN/model the run, of a file its name without suffixes."""
+    path = Path(name)
+    last = path.parent.name if path.name == "model" and path.parent.name else path.name
+    return last.split(".")[0] or last or name
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Short where that tells them apart, else as they were given."""
+    short = [label(each) for each in names]
+    return short if len(set(short)) == len(set(names)) else list(names)
+
+
+def learned_prompts(name: str) -> set[str] | None:
+    """The prompts that a reward model of `tutelage reward-model` learned from, read again from its data.
+
+    None where that is not known: another program's model, or data that are no longer there.
+    """
+    config = Path(name).expanduser().parent / "config.json"
+    run = read_json(config) if config.is_file() else {}
+    if run.get("verb") != "reward-model":
+        return None
+    job = overridden(RewardModelJob(model=name, data=""), run["settings"], str(config))
+    try:
+        rows, _ = asked_rows(job, Codec(load_tokenizer(name)))
+    except InputError as error:
+        print(f"{name}: what it learned from cannot be read again ({error})")
+        return None
+    return {each.question.prompt for each in split(job, rows)[1]}

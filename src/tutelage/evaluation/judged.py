@@ -96,6 +96,7 @@ class Share:
 def share(values_N: np.ndarray, clusters_N: np.ndarray) -> Share:
     """Mean of values in [0, 1]. Wilson where every cluster (prompt) has one value, else clustered by it.
 
+    Wilson's takes all values for 0 or 1; with halves among them it is somewhat too wide.
     A single cluster with several values says nothing of others: (0, 1), "unknown". Where all values are 0, or all are
     1, nothing scatters and the clustered interval would be a point; then Wilson's for so many clusters.
     """

@@ -14,7 +14,7 @@ from tutelage.evaluation.judged import judged_pairs, share
 from tutelage.evaluation.people import votes_table, with_others
 from tutelage.evaluation.rated import graded_pairs
 from tutelage.evaluation.reward_models import report
-from tutelage.formulas import agreement, intervals
+from tutelage.formulas import agreement, calibration, intervals
 
 
 def asked(number, target=1.0, responses=("aa", "b"), prompt=None, **said):
@@ -41,8 +41,11 @@ def test_accuracy_on_a_hand_counted_case():
     scores = [np.array(each) for each in ([2.0, 1.0], [1.0, 0.0], [3.0, 0.0], [0.5, 0.0], [1.0, 1.0])]
     found = report(questions, scores)["accuracy"]
     assert (found["pairs"], found["ties"], found["prompts"]) == (5, 1, 5)
-    assert found["accuracy"] == 2.5 / 4 and found["interval"] == "wilson"
-    assert (found["accuracy_low"], found["accuracy_high"]) == intervals.wilson(2.5, 4)
+    assert found["accuracy"] == 2.5 / 4 and found["interval"] == "clustered"  # a half is no answer that Wilson knows
+    low, high = intervals.t_interval([1.0, 0.0, 1.0, 0.5])[1:]
+    assert (found["accuracy_low"], found["accuracy_high"]) == (max(low, 0.0), min(high, 1.0))
+    sure = report(questions[:4], scores[:4])["accuracy"]
+    assert (sure["accuracy_low"], sure["accuracy_high"]) == intervals.wilson(2, 3) and sure["interval"] == "wilson"
     assert found["accuracy_ties_half"] == 3 / 5
     assert found["length_rule_accuracy"] == 2.5 / 4 and found["random_accuracy"] == 0.5
     assert found["accuracy_beyond_length"] == 0.0
@@ -60,6 +63,8 @@ def test_pairs_of_a_prompt_are_one_cluster():
 
 def test_intervals_stay_honest_where_nothing_scatters():
     assert share(np.ones(4), np.array([0, 0, 1, 1])).low == intervals.wilson(2, 2)[0]
+    assert share(np.full(4, 0.5), np.arange(4)).low == intervals.wilson(2, 4)[0]
+    assert share(np.array([1.0, 0.0, 1.0, 0.0]), np.array([0, 0, 1, 1])).high == intervals.wilson(1, 2)[1]
     alone = share(np.array([1.0, 1.0, 0.0]), np.zeros(3))
     assert (alone.low, alone.high, alone.way) == (0.0, 1.0, "unknown")
 
@@ -117,6 +122,21 @@ def test_the_repair_is_measured_on_other_prompts():
     json.dumps(lopsided, allow_nan=False)
 
 
+def test_a_temperature_of_one_half_is_tried_on_the_other():
+    """Every second prompt's scores are four times too sure: what repairs the one half harms the other."""
+    questions, scores = world(3000, 1.0, seed=4)
+    found = report(questions, [each * (4 if place % 2 else 1) for place, each in enumerate(scores)])["calibration"]
+    assert found["calibration_error_repaired"] > 0.1
+
+
+def test_the_interval_of_a_temperature_is_the_formula_s_where_prompts_do_not_repeat():
+    questions, scores = world(200, 2.0)
+    found, pairs = report(questions, scores)["calibration"], judged_pairs(questions, scores)
+    expected = calibration.temperature(pairs.differences_P, pairs.targets_P)
+    assert (found["temperature"], found["temperature_low"]) == (expected.value, expected.low)
+    assert found["temperature_high"] == expected.high
+
+
 def test_accuracy_by_gap_stands_beside_what_is_claimed():
     found = report(*world(4000, 1.0, seed=1))["calibration"]["by_gap"]
     assert len(found) == 5 and sum(row["count"] for row in found) == 4000
@@ -135,6 +155,8 @@ def test_best_of_k_beside_one_in_k():
     found = report(questions, [np.array([3.0, 1.0, 1.0, 0.0])] * 8)["best_of"]
     assert found["questions"] == 8 and found["accuracy"] == 0.5 and found["random_accuracy"] == 0.25
     assert found["length_rule_accuracy"] == 0.5
+    shared = report(questions, [np.array([3.0, 3.0, 1.0, 0.0])] * 8)["best_of"]
+    assert shared["accuracy"] == 0.5  # two lead, and one of them is the best
 
 
 def test_ties_of_a_ranking_are_left_out():
@@ -192,8 +214,33 @@ def test_subsets_and_their_two_means():
     scores[6] = np.array([1.0, 0.0])
     found = report(questions, scores, by="subset")["by"]
     assert found["weighted"]["accuracy"] == 5 / 8 and found["unweighted"]["accuracy"] == 0.75
-    halves = [(row["accuracy_high"] - row["accuracy_low"]) / 2 for row in found["subsets"][:2]]
-    assert found["unweighted"]["accuracy_low"] == pytest.approx(0.75 - np.hypot(*halves) / 2)
+    assert found["unweighted"]["accuracy_low"] < 0.75 < found["unweighted"]["accuracy_high"]
+
+
+def test_a_prompt_in_every_subset_counts_once():
+    """Ten subsets of the same twenty prompts, each prompt always right or always wrong: still twenty prompts."""
+    questions = [
+        asked(i, prompt=f"q{i}", responses=("aa", "b" * (kind + 1)), columns={"kind": kind})
+        for kind in range(10)
+        for i in range(20)
+    ]
+    found = report(questions, [np.array([1.0, i % 20 % 2]) - 0.5 * (i % 2) for i in range(200)], by="kind")["by"]
+    assert found["unweighted"]["accuracy"] == found["weighted"]["accuracy"] == 0.75
+    width = found["unweighted"]["accuracy_high"] - found["unweighted"]["accuracy_low"]
+    expected = found["weighted"]["accuracy_high"] - found["weighted"]["accuracy_low"]
+    assert width == pytest.approx(expected, rel=0.2)
+
+
+def test_votes_of_one_prompt_are_one_cluster():
+    """Ten copies of a prompt tell no more of people than one."""
+    generator = np.random.default_rng(7)
+    once = [voted(i, *generator.integers(0, 2, 3).astype(float)) for i in range(60)]
+    scores = [generator.normal(size=2) for _ in once]
+    one, ten = (report(once * copies, scores * copies)["people"] for copies in (1, 10))
+    for name in ("alpha", "human_ceiling", "model_with_people"):
+        assert ten[f"{name}_high"] - ten[f"{name}_low"] == pytest.approx(
+            one[f"{name}_high"] - one[f"{name}_low"], rel=0.25
+        )
 
 
 def test_a_row_without_the_column_is_a_subset_of_its_own():

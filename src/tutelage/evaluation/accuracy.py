@@ -87,25 +87,35 @@ def _leads(values_K: np.ndarray, best: int | None) -> float:
 def by_column(questions: Sequence[Question], pairs: JudgedPairs, column: str) -> dict[str, Any]:
     """Accuracy for each value of a column, and two means of it, as RewardBench reports them.
 
-    weighted: every pair counts the same; unweighted: every subset does, its interval from those of the subsets. A
-    subset without a preference has no accuracy and stands in no mean. InputError where the column cannot serve.
+    weighted: every pair counts the same; unweighted: every subset does. A subset without a preference has no accuracy
+    and stands in no mean. InputError where the column cannot serve.
     """
     names_Q = np.array([str(each.columns.get(column, "(none)")) for each in questions])
     _refuse_column(questions, names_Q, column)
     names_P = names_Q[pairs.questions_P]
-    rows = [{"subset": name, **accuracy(pairs.where(names_P == name))} for name in sorted(set(names_Q.tolist()))]
-    told = [row for row in rows if "accuracy" in row]
     whole = accuracy(pairs)
-    halves = [(row["accuracy_high"] - row["accuracy_low"]) / 2 for row in told]
-    unweighted = float(np.mean([row["accuracy"] for row in told])) if told else float("nan")
-    half = float(np.sqrt(np.square(halves).sum())) / len(told) if told else float("nan")
-    weighted = {name: whole[name] for name in ("accuracy", "accuracy_low", "accuracy_high") if name in whole}
     return {
         "column": column,
-        "subsets": rows,
-        "weighted": weighted,
-        "unweighted": named("accuracy", unweighted, max(0.0, unweighted - half), min(1.0, unweighted + half)),
+        "subsets": [{"subset": name, **accuracy(pairs.where(names_P == name))} for name in np.unique(names_Q).tolist()],
+        "weighted": {name: whole.get(name) for name in ("accuracy", "accuracy_low", "accuracy_high")},
+        "unweighted": named("accuracy", *_mean_of_subsets(pairs, names_P)),
     }
+
+
+def _mean_of_subsets(pairs: JudgedPairs, names_P: np.ndarray) -> tuple[float, float, float]:
+    """(mean, low, high) over prompts drawn anew, because one prompt may stand in several subsets."""
+    told, subsets_N = pairs.preferred(), names_P[pairs.targets_P != 0.5]
+    right_N = told.right(told.differences_P)
+    _, place_N = np.unique(subsets_N, return_inverse=True)
+
+    def mean(rows: np.ndarray) -> float:
+        count_S = np.bincount(place_N[rows])
+        return float((np.bincount(place_N[rows], weights=right_N[rows])[count_S > 0] / count_S[count_S > 0]).mean())
+
+    if not len(told):
+        return np.nan, np.nan, np.nan
+    alone = len(np.unique(told.prompts_P)) < 2
+    return (mean(np.arange(len(told))), np.nan, np.nan) if alone else intervals.bootstrapped(mean, told.prompts_P)
 
 
 def _refuse_column(questions: Sequence[Question], names_Q: np.ndarray, column: str) -> None:

@@ -94,18 +94,21 @@ class Share:
 
 
 def share(values_N: np.ndarray, clusters_N: np.ndarray) -> Share:
-    """Mean of values in [0, 1]. Wilson where every cluster (prompt) has one value, else clustered by it.
+    """Mean of values in [0, 1]. Wilson where every cluster (prompt) has one value and all are 0 or 1, else clustered.
 
-    A single cluster with several values says nothing of others: (0, 1), "unknown". Where all values are 0, or all are
-    1, nothing scatters and the clustered interval would be a point; then Wilson's for so many clusters.
+    A single cluster with several values says nothing of others: (0, 1), "unknown". Where nothing scatters between
+    clusters, the clustered interval would be a point; then Wilson's for so many clusters.
     """
     groups, count = len(np.unique(clusters_N)), len(values_N)
     mean = float(values_N.mean())
-    if groups == count or (groups > 1 and mean in (0.0, 1.0)):
-        return Share(mean, *intervals.wilson(mean * groups, groups), count, "wilson")
+    by_wilson = Share(mean, *intervals.wilson(mean * groups, groups), count, "wilson")
+    if count == 1 or (groups == count and np.isin(values_N, (0.0, 1.0)).all()):
+        return by_wilson
     if groups < 2:
         return Share(mean, 0.0, 1.0, count, "unknown")
     _, low, high = intervals.clustered(values_N, clusters_N)
+    if not high > low:
+        return by_wilson
     return Share(mean, max(0.0, low), min(1.0, high), count, "clustered")
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tutelage.data.questions import Question
 from tutelage.evaluation.accuracy import accuracy_share
-from tutelage.evaluation.judged import JudgedPairs, named, named_share
+from tutelage.evaluation.judged import JudgedPairs, named, named_share, share
 from tutelage.formulas import agreement, intervals
 
-ALPHA_DRAWS = 300
+DRAWS = 300
 
 
 def ceiling(questions: Sequence[Question], pairs: JudgedPairs) -> dict[str, Any]:
@@ -31,9 +31,9 @@ def ceiling(questions: Sequence[Question], pairs: JudgedPairs) -> dict[str, Any]
         "pairs": len(voted),
         "people": ratings_UR.shape[1],
         "agreement": agreement.percent_agreement(ratings_UR),
-        **_alpha("alpha", ratings_UR, agreement.nominal),
-        **_alpha("alpha_ordinal", ratings_UR, agreement.ordinal),
-        **named("human_ceiling", *agreement.human_ceiling(ratings_UR)),
+        **_over_prompts("alpha", lambda rows: agreement.krippendorff_alpha(ratings_UR[rows]), voted),
+        **_over_prompts("alpha_ordinal", lambda rows: _ordinal_alpha(ratings_UR[rows]), voted),
+        **_over_prompts("human_ceiling", lambda rows: agreement.human_ceiling(ratings_UR[rows])[0], voted),
         **_model_with_people(ratings_UR, voted),
         **_unanimous(ratings_UR, voted),
     }
@@ -65,14 +65,18 @@ def with_others(ratings_UR: np.ndarray, says_U: np.ndarray) -> tuple[np.ndarray,
 
 def _model_with_people(ratings_UR: np.ndarray, voted: JudgedPairs) -> dict[str, Any]:
     worth_N, units_N = with_others(ratings_UR, (np.sign(voted.differences_P) + 1) / 2)
-    return named("model_with_people", *intervals.clustered(worth_N, units_N))
+    return named_share("model_with_people", share(worth_N, voted.prompts_P[units_N]))
 
 
-def _alpha(name: str, ratings_UR: np.ndarray, distance: agreement.Distance) -> dict[str, Any]:
-    def alpha(rows: np.ndarray) -> float:
-        return agreement.krippendorff_alpha(ratings_UR[rows], distance)
+def _ordinal_alpha(ratings_UR: np.ndarray) -> float:
+    return agreement.krippendorff_alpha(ratings_UR, agreement.ordinal)
 
-    return named(name, *intervals.bootstrapped(alpha, np.arange(len(ratings_UR)), ALPHA_DRAWS))
+
+def _over_prompts(name: str, statistic: Callable[[np.ndarray], float], voted: JudgedPairs) -> dict[str, Any]:
+    """With its interval, where there are several prompts."""
+    if len(np.unique(voted.prompts_P)) < 2:
+        return named(name, statistic(np.arange(len(voted))), np.nan, np.nan)
+    return named(name, *intervals.bootstrapped(statistic, voted.prompts_P, DRAWS))
 
 
 def _unanimous(ratings_UR: np.ndarray, voted: JudgedPairs) -> dict[str, Any]:

@@ -96,10 +96,11 @@ def evaluate_job(job: EvaluateJob, run: Run) -> dict[str, Any]:
 def policies_job(job: PoliciesJob, run: Run) -> dict[str, Any]:
     refuse_contradictions(job)
     device = device_of(job.device)
-    answers = read_answers(job.verdicts, (job.policies[0], job.policies[1])) if job.verdicts else None
+    names = (job.policies[0], job.policies[1])
+    answers = read_answers(job.verdicts, names) if job.verdicts else None
     replies, about = (answers.replies, {}) if answers else sampled(job, device)
     if job.write_questions:
-        records = asked_of_people(replies, (job.policies[0], job.policies[1]))
+        records = asked_of_people(replies, names)
         append_lines(refuse_existing(job.write_questions), [each.row() for each in records])
         print(f"{len(records)} questions on {len(records) // 2} pairs, each in both orders: {job.write_questions}")
     judges = [one for name in job.judge for one in judgements(name, job, replies, answers, device)]

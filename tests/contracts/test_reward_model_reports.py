@@ -184,6 +184,7 @@ def test_the_ceiling_and_the_model_are_measured_by_the_same_majorities():
     assert found["model_with_people"] == pytest.approx(worth.mean())
     assert found["human_ceiling"] == pytest.approx(agreement.human_ceiling(table)[0])
     assert found["alpha"] == pytest.approx(agreement.krippendorff_alpha(table))
+    assert found["alpha_ordinal"] == pytest.approx(agreement.krippendorff_alpha(table, agreement.ordinal))
     assert found["accuracy_unanimous"] == 1.0
 
 

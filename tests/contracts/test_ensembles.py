@@ -234,13 +234,14 @@ def test_what_cannot_be_combined_is_refused(tmp_path, tiny_llama):
     with pytest.raises(InputError, match="needs several opinions"):
         scorer("math:sqrt", CODEC, CPU, Judging("uwo"))
     Ensemble([RewardModel(classifier(1))]).save(tmp_path / "ensemble", CODEC)
-    with pytest.raises(InputError, match="needs a classifier of rules"):
+    with pytest.raises(InputError, match="is no classifier of rules"):
         scorer(str(tmp_path / "ensemble"), CODEC, CPU, Judging(rules="rules.txt"))
     other = letters_tokenizer()
     other.add_tokens(["zz"])
     with pytest.raises(InputError, match="tokenizer"):
         scorer(str(tmp_path / "ensemble"), Codec(other), CPU)
     tiny_llama.save_pretrained(tmp_path / "policy")
+    CODEC.tokenizer.save_pretrained(tmp_path / "policy")
     with pytest.raises(InputError, match="language model"):
         scorer(str(tmp_path / "policy"), CODEC, CPU)
     assert LanguagePolicy(tiny_llama)  # which is what it is good for

@@ -289,6 +289,8 @@ def test_two_heads_share_a_loss_by_halves(rows):
     assert torch.equal(found, expected) and bool((expected[:4] > 0).all())
     right = losses.first_head(losses.agreement, scores, rows)
     assert torch.equal(right, losses.agreement(scores[..., 0], rows))
+    both = losses.mean_head(losses.agreement, scores, rows)
+    assert torch.equal(both, losses.agreement(scores[..., 0] + scores[..., 1], rows)) and not torch.equal(both, right)
 
 
 def test_heads_of_an_ensemble_learn_from_what_each_drew(rows):

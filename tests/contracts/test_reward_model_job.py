@@ -7,13 +7,18 @@ import math
 
 import pytest
 import torch
+from tests.conftest import letters_tokenizer
 from tests.resuming import differences
 from transformers import AutoModelForSequenceClassification
 
 from tutelage.cli import run_command
 from tutelage.data import sources
+from tutelage.data.judgements import judged, tokenised
 from tutelage.data.pretrained import load_sequence_classifier, load_tokenizer
+from tutelage.data.questions import Question, chosen
 from tutelage.data.tokens import Codec, written
+from tutelage.recipes.labels import Asked, Labels, reading
+from tutelage.recipes.measures import measured
 from tutelage.recipes.reward_models import bootstrap
 from tutelage.rewards.ensemble import load_ensemble
 from tutelage.rewards.language import Heads, RewardModel
@@ -186,6 +191,9 @@ def test_members_are_an_ensemble_that_ppo_and_best_of_n_take(job, files, model_f
     assert run_command(["best-of-n", *quick, *reward, "--out", str(files / "best")]) == 0
     evaluate = ["evaluate", "--baseline", str(model_folder), *quick, *reward[:2], "--combine", "uwo"]
     assert run_command([*evaluate, "--uncertainty-coefficient", "0.5", "--out", str(files / "judged")]) == 0
+    assert run_command([*evaluate[:-2], "--combine", "minimum", "--out", str(files / "least")]) == 0
+    function = ["--reward", "tests.resuming:count_of_a", "--combine", "minimum", "--out", str(files / "refused")]
+    assert run_command([*evaluate[: evaluate.index("--reward")], *function]) == 2
 
 
 def test_every_member_is_scaled_on_the_same_held_out_candidates(job):
@@ -265,6 +273,48 @@ def test_it_goes_on_with_the_head_that_it_had(job):
     before, same, new = (scores(job, out) for out in ("first", "a", "b"))
     assert torch.allclose(same - same.mean(), before - before.mean(), atol=1e-4)
     assert not torch.allclose(new - new.mean(), before - before.mean(), atol=1e-2)
+
+
+def test_members_are_measured_by_their_mean_and_named_heads_by_the_first():
+    """Two held-out pairs: the first head is wrong about both, the mean of the two is right about one."""
+    rows = [Asked(Question(prompt, ("a", "bbb"), chosen(0, 2), 0)) for prompt in ("ab ", "cd ")]
+    questions = [each.question for each in rows]
+    batch = judged(tokenised(Codec(letters_tokenizer(pad_token="<eos>")), questions)[0], questions)
+    scores_NKM = torch.tensor([[[0.0, 3.0], [1.0, 0.0]], [[0.0, 3.0], [4.0, 0.0]]])
+    how = reading(Labels(), questions)
+    assert measured(how, scores_NKM, batch, rows, members=True)["accuracy"] == 0.5
+    found = measured(how, scores_NKM, batch, rows, members=False)
+    assert found["accuracy"] == 0.0 == found["length_rule_accuracy"] and "disagreement" not in found
+    spread = measured(how, scores_NKM, batch, rows, members=True)["disagreement"]
+    assert spread == pytest.approx((1.5 + 0.5 + 1.5 + 2.0) / 4)
+
+
+def test_the_flags_of_a_loss_arrive_in_it():
+    questions = [Question("ab ", ("a", "bbb"), chosen(1, 2, margin=0.5), 1)]
+    batch = judged(tokenised(Codec(letters_tokenizer(pad_token="<eos>")), questions)[0], questions)
+    wrong = torch.tensor([[9.0, 1.0]])
+
+    def loss(**flags):
+        return float(reading(Labels(**flags), questions).objective(torch.empty(0)).loss(wrong, batch))
+
+    assert loss(loss="floored", error_fraction=0.4) == pytest.approx(-math.log(0.2 + 0.6 / (1 + math.exp(8))), abs=1e-5)
+    assert loss() == pytest.approx(8.000335, abs=1e-5)
+    assert loss(margin_scale=4.0) == pytest.approx(10.000045, abs=1e-5)
+    assert loss(label_smoothing=0.25) == pytest.approx(8.000335 - 0.25 * 8, abs=1e-5)
+    assert loss(loss="choice", label_smoothing=0.25) == pytest.approx(8.000335 - 0.25 * 8, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "both"])
+def test_an_ensemble_and_two_heads_are_evaluated_as_they_were_trained(job, files, kind):
+    flags = ["--members", "2"] if kind == "pairs" else ["--auxiliary-axis", "supported"]
+    found = job(kind, *flags, "--epochs", "2")
+    command = ["evaluate", "reward-model", "--model", str(found[1] / "model"), "--out", str(files / "judged")]
+    columns = ["--columns", *COLUMNS[kind]] if kind in COLUMNS else []
+    assert run_command([*command, "--data", str(files / f"{kind}.jsonl"), *columns]) == 0
+    row = json.loads((files / "judged" / "summary.json").read_text())["reward_models"][0]
+    training = summary_of(found)
+    assert row["accuracy"]["accuracy"] == training["accuracy"] and row["accuracy"]["pairs"] == training["held_out"]
+    assert row["learned_from_known"]  # and left out
 
 
 def test_a_bootstrap_draws_as_many_and_leaves_a_third_out():

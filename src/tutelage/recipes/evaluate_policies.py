@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
 from tutelage.recipes.jobs import loaded_policy
+from tutelage.recipes.scoring import Judging
 from tutelage.recipes.text_scores import TextScorer, label
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import text_reward
@@ -62,6 +63,7 @@ class PoliciesJob:
     """Use only the first prompts."""
     seed: int = 0
     device: str = "auto"
+    judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,13 @@ class EvaluateJob:
     """Use only the first prompts."""
     seed: int = 0
     device: str = "auto"
+    judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
 
 
 def evaluate_job(job: EvaluateJob, run: Run) -> dict[str, Any]:
     function = ":" in job.reward and not Path(job.reward).exists()
-    same = {name: getattr(job, name) for name in ("data", "max_new_tokens", "temperature", "limit", "seed", "device")}
+    names = ("data", "max_new_tokens", "temperature", "limit", "seed", "device", "judging")
+    same = {name: getattr(job, name) for name in names}
     judge, reward = (job.reward if function else REWARD_MODEL), () if function else (job.reward,)
     return policies_job(PoliciesJob((job.model, job.baseline), (judge,), reward=reward, **same), run)
 
@@ -126,6 +130,7 @@ def refuse_contradictions(job: PoliciesJob) -> None:
         "--judge is missing: gold, reward-model, people, or module:function": not job.judge and not job.write_questions,
         "--judge reward-model needs --reward FOLDER": REWARD_MODEL in job.judge and not job.reward,
         "--reward is given, and --judge does not name reward-model": bool(job.reward) and REWARD_MODEL not in job.judge,
+        "--combine and --rules are about reward models, and none judges": job.judging != Judging() and not job.reward,
         "--judge people needs --verdicts FILE; --write-questions writes what they are to answer": PEOPLE in job.judge
         and not job.verdicts,
         "--data is missing: the prompts, or --verdicts with replies that people judged": not job.data
@@ -183,7 +188,7 @@ def judgements(
         return [by_function(name, text_reward(name), replies)]
     found = []
     for folder in job.reward:
-        scorer = TextScorer.load(folder, device, job.max_tokens)
+        scorer = TextScorer.load(folder, device, job.max_tokens, judging=job.judging)
         sides = [
             scorer(list(zip(replies.prompts, each, strict=True)))[0] for each in (replies.candidate, replies.other)
         ]

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import context_tokens, load_sequence_classifier, load_tokenizer, reward_model_config
 from tutelage.data.tokens import Codec
+from tutelage.data.trunk import Numerics
 from tutelage.formulas import uncertainty
-from tutelage.rewards.ensemble import CombinedScore, is_ensemble, load_ensemble
-from tutelage.rewards.language import Heads, ModelScore, RewardModel, TextScore, text_reward
+from tutelage.rewards.ensemble import Combine, CombinedScore, Ensemble, is_ensemble, load_ensemble
+from tutelage.rewards.language import Heads, RewardModel, TextScore, text_reward
 from tutelage.rewards.rules import RuleScore, read_rules
 from tutelage.trajectory import Score
 
@@ -44,42 +45,46 @@ class Judging:
 def scorer(reward: str, codec: Codec, device: torch.device, judging: Judging = Judging()) -> tuple[Score, Any | None]:
     """(score, the classifier that a value model may start from, where there is one whose tokens are the policy's)."""
     if ":" in reward and not Path(reward).exists():
+        _refuse_rules(reward, judging)
         _refuse_several(reward, judging)
         return TextScore(text_reward(reward), codec, f"the reward function {reward}"), None
-    if is_ensemble(reward):
-        ensemble = load_ensemble(reward, device)
-        _refuse_other_tokens(reward, str(Path(reward).expanduser() / "member-0"), codec)
-        if judging.rules:
-            raise InputError(f"--reward {reward} is an ensemble, and --rules needs a classifier of rules.")
-        return CombinedScore(ensemble, judging.combined), one_label(ensemble.models[0])
-    return _single(reward, codec, device, judging)
-
-
-def _single(reward: str, codec: Codec, device: torch.device, judging: Judging) -> tuple[Score, Any | None]:
-    config = reward_model_config(reward)
-    heads = getattr(config, "score_heads", ["score"])
-    classifier = load_sequence_classifier(reward, device, len(heads))
-    _refuse_other_tokens(reward, reward, codec)
-    by_rule = getattr(config, "score_reads", "") == "rule"
-    if by_rule != bool(judging.rules):
+    if load_tokenizer(reward).get_vocab() != codec.tokenizer.get_vocab():
         raise InputError(
-            f"--reward {reward} is a classifier of rules: say with --rules FILE which ones it judges by."
-            if by_rule
-            else f"--rules {judging.rules}: --reward {reward} is no classifier of rules (reward-model --by-rule)."
+            f"--reward {reward}: its tokenizer is not the policy's, so it would read other tokens than were written. "
+            "Train the reward model from the policy's own model."
         )
     if judging.rules:
-        return _by_rules(RewardModel(classifier), classifier, codec, judging), None
+        return _by_rules(reward, codec, device, judging), None
+    model, combine = opinions(reward, device, judging)
+    return CombinedScore(model, combine), one_label(model.models[0])
+
+
+def opinions(
+    reward: str, device: torch.device, judging: Judging = Judging(), numerics: Numerics = Numerics()
+) -> tuple[Ensemble, Combine]:
+    """(the reward models of a folder, how they become one score)."""
+    _refuse_rules(reward, judging)
+    if is_ensemble(reward):
+        return load_ensemble(reward, device, numerics), judging.combined
+    config = reward_model_config(reward)
+    if getattr(config, "score_reads", "") == "rule":
+        raise InputError(f"--reward {reward} is a classifier of rules: say with --rules FILE which ones it judges by.")
     _refuse_several(reward, judging)
-    if len(heads) > 1:
-        model = Heads(classifier)
-        return CombinedScore(model, itemgetter(0)), one_label(model)
-    return ModelScore(RewardModel(classifier)), classifier
+    heads = getattr(config, "score_heads", ["score"])
+    model = Heads(load_sequence_classifier(reward, device, len(heads)), numerics)
+    return Ensemble([model]), itemgetter(0)
 
 
-def _by_rules(model: RewardModel, classifier: Any, codec: Codec, judging: Judging) -> RuleScore:
+def _by_rules(reward: str, codec: Codec, device: torch.device, judging: Judging) -> RuleScore:
+    if is_ensemble(reward) or getattr(reward_model_config(reward), "score_reads", "") != "rule":
+        raise InputError(
+            f"--rules {judging.rules}: --reward {reward} is no classifier of rules (reward-model --by-rule)."
+        )
     if judging.combine == "uwo":
         raise InputError("--combine uwo is for ensembles; rules are put together by mean or minimum.")
-    return RuleScore(model, codec, read_rules(judging.rules or ""), judging.combined, context_tokens(classifier))
+    classifier = load_sequence_classifier(reward, device)
+    rules = read_rules(judging.rules or "")
+    return RuleScore(RewardModel(classifier), codec, rules, judging.combined, context_tokens(classifier))
 
 
 def one_label(model: Heads) -> Any:
@@ -105,13 +110,8 @@ def _refuse_several(reward: str, judging: Judging) -> None:
             f"--combine {judging.combine} needs several opinions, and --reward {reward} is one: give an ensemble "
             "(reward-model --members 5)."
         )
+
+
+def _refuse_rules(reward: str, judging: Judging) -> None:
     if judging.rules:
-        raise InputError(f"--rules {judging.rules}: --reward {reward} is no classifier of rules.")
-
-
-def _refuse_other_tokens(reward: str, folder: str, codec: Codec) -> None:
-    if load_tokenizer(folder).get_vocab() != codec.tokenizer.get_vocab():
-        raise InputError(
-            f"--reward {reward}: its tokenizer is not the policy's, so it would read other tokens than were written. "
-            "Train the reward model from the policy's own model."
-        )
+        raise InputError(f"--rules {judging.rules}: --reward {reward} is not judged by rules here.")

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import context_tokens, load_sequence_classifier, load_tokenizer
+from tutelage.data.pretrained import context_tokens, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.data.trunk import Numerics
 from tutelage.recipes.reward_models import RewardModelJob, asked_rows, split
-from tutelage.rewards.language import RewardModel
+from tutelage.recipes.scoring import Judging, opinions
+from tutelage.rewards.ensemble import Combine, Ensemble
 from tutelage.runs.files import read_json
 from tutelage.runs.settings import overridden
 from tutelage.trajectory import Batch, parts_by_length
@@ -26,19 +27,28 @@ TOKENS_AT_ONCE = 16384
 
 @dataclass(frozen=True)
 class TextScorer:
-    """A reward model that reads texts. limit: tokens of prompt and reply together; more is cut as in training."""
+    """A reward model that reads texts, or several: `combine` makes one score of what they say, [M, B] -> [B].
 
-    model: RewardModel
+    limit: tokens of prompt and reply together; more is cut as in training
+    """
+
+    model: Ensemble
+    combine: Combine
     codec: Codec
     limit: int
 
     @staticmethod
-    def load(name: str, device: torch.device, max_tokens: int, numerics: Numerics = Numerics()) -> TextScorer:
+    def load(
+        name: str,
+        device: torch.device,
+        max_tokens: int,
+        numerics: Numerics = Numerics(),
+        judging: Judging = Judging(),
+    ) -> TextScorer:
         """InputError where the folder holds no reward model: a language model's head would be random."""
-        refuse_language_model(name)
-        classifier = load_sequence_classifier(name, device)
-        limit = min(max_tokens, context_tokens(classifier) or max_tokens)
-        return TextScorer(RewardModel(classifier, numerics).eval(), Codec(load_tokenizer(name)), limit)
+        model, combine = opinions(name, device, judging, numerics)
+        limit = min(max_tokens, context_tokens(model.models[0].model) or max_tokens)
+        return TextScorer(model.eval(), combine, Codec(load_tokenizer(name)), limit)
 
     @torch.no_grad()
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, int]:
@@ -49,7 +59,7 @@ class TextScorer:
         scores_N = np.zeros(len(rows))
         for part in parts_by_length(torch.tensor([len(row.actions) for row in rows]), TOKENS_AT_ONCE):
             batch = Batch.of([rows[place] for place in part.tolist()]).to(device)
-            scores_N[part.numpy()] = self.model(batch).double().cpu().numpy()
+            scores_N[part.numpy()] = self.combine(self.model(batch).t()).double().cpu().numpy()
         return scores_N, sum(cut for *_, cut in fitted)
 
     def of_questions(self, questions: Sequence[Question]) -> tuple[list[np.ndarray], int]:
@@ -58,17 +68,6 @@ class TextScorer:
         scores_N, cut = self(texts)
         ends = np.cumsum([len(each.responses) for each in questions])
         return np.split(scores_N, ends[:-1]), cut
-
-
-def refuse_language_model(name: str) -> None:
-    """Local folders only; what lies on the hub is loaded as it is."""
-    config = Path(name).expanduser() / "config.json"
-    built = read_json(config).get("architectures") or [] if config.is_file() else []
-    if any("CausalLM" in each or "LMHead" in each for each in built):
-        raise InputError(
-            f"{name} is a language model ({built[0]}), not a reward model: its scores would be those of a random head. "
-            "Train one from it with `tutelage reward-model`."
-        )
 
 
 def label(name: str) -> str:
@@ -95,8 +94,8 @@ def learned_prompts(name: str) -> set[str] | None:
         return None
     job = overridden(RewardModelJob(model=name, data=""), run["settings"], str(config))
     try:
-        rows, _ = asked_rows(job, Codec(load_tokenizer(name)))
+        learned = split(job, asked_rows(job, Codec(load_tokenizer(name)))[0])[1]
     except InputError as error:
         print(f"{name}: what it learned from cannot be read again ({error})")
         return None
-    return {each.question.prompt for each in split(job, rows)[1]}
+    return {each.question.prompt for each in learned}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import load_sequence_classifier
 from tutelage.data.tokens import Codec
+from tutelage.data.trunk import Numerics
 from tutelage.rewards.language import Heads
 from tutelage.trajectory import Batch
 
@@ -46,6 +47,7 @@ class Ensemble(nn.Module):
         names = [f"member-{number}" for number in range(len(self.models))]
         for name, model in zip(names, self.models, strict=True):
             model.save(folder / name, codec)
+        codec.tokenizer.save_pretrained(folder)
         heads = [len(model.bias_H) for model in self.models]
         (folder / INDEX).write_text(json.dumps({"members": names, "heads": heads}, indent=2) + "\n", encoding="utf-8")
 
@@ -54,7 +56,7 @@ def is_ensemble(name: str) -> bool:
     return (Path(name).expanduser() / INDEX).is_file()
 
 
-def load_ensemble(name: str, device: torch.device | str = "cpu") -> Ensemble:
+def load_ensemble(name: str, device: torch.device | str = "cpu", numerics: Numerics = Numerics()) -> Ensemble:
     """The ensemble of a folder; InputError where its index is damaged or a member is missing."""
     folder = Path(name).expanduser()
     try:
@@ -67,7 +69,8 @@ def load_ensemble(name: str, device: torch.device | str = "cpu") -> Ensemble:
         ) from error
     if not members:
         raise InputError(f"{folder / INDEX} names no member. Give an ensemble of at least one.")
-    return Ensemble([Heads(load_sequence_classifier(str(folder / each), device, heads)) for each, heads in members])
+    classifiers = [load_sequence_classifier(str(folder / each), device, heads) for each, heads in members]
+    return Ensemble([Heads(each, numerics) for each in classifiers])
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def kind_of_run(name: str, root: Path) -> list[str]:
             "--max-new-tokens",
             "5",
         ]
-        command += ["--held-out-reward", "tests.resuming:count_of_b", "--stop-at-peak", "50"]
+        command += ["--held-out-reward", "tests.resuming:count_of_b", "--stop-at-peak", "500"]
         return [*command, "--learning-rate", "1e-3", "--kl-target-nats", "1", "--kl-horizon", "50", *every]
     command = ["recipe", "sentiment", "--model", model, "--prompts", files["stories"], "--sentiment-data", str(root)]
     command += ["--labels", "40", "--opening-tokens", "8", "--new-tokens", "6", "--evaluation-prompts", "12"]

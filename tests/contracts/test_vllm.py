@@ -21,6 +21,7 @@ from tutelage.data.errors import InputError
 from tutelage.environments.dialogue import Dialogue
 from tutelage.environments.language import Language
 from tutelage.execution import engine as engines
+from tutelage.execution import vllm
 from tutelage.execution.engine import Engine, EngineSettings, Said
 from tutelage.execution.native import SamplingSettings
 from tutelage.execution.vllm import VLLMSampler
@@ -280,14 +281,18 @@ def test_an_environment_that_breaks_leaves_the_engine_usable(policy, sampler):
 
 
 @pytest.mark.vllm
-def test_a_process_has_one_engine_and_it_ends_with_its_sampler(policy):
-    first, second = sampler_of(policy), sampler_of(policy)
+def test_a_process_has_one_engine(policy, monkeypatch):
+    first, second, closed, close = sampler_of(policy), sampler_of(policy), [], Engine.close
     whole = first.sample(Language(PROMPTS), KEYS)
-    for sampler in (second, first):
+    monkeypatch.setattr(Engine, "close", lambda self: (closed.append(id(self)), close(self)))
+    for sampler, other in ((second, first), (first, second)):
+        before = other.engine
         assert torch.equal(sampler.sample(Language(PROMPTS), KEYS).observations, whole.observations)
         assert Engine.running is sampler.engine
-    del first, sampler
-    gc.collect()
+        assert closed[-1] == id(before)
+    second.close()  # another's engine is left alone
+    assert Engine.running is first.engine
+    first.close()
     assert Engine.running is None
     second.publish()
     assert Engine.running is second.engine and gap(policy, second.sample(Language(PROMPTS), KEYS)) < 1e-4
@@ -396,6 +401,27 @@ def test_what_the_engine_says_becomes_episodes_of_several_turns(scripted):
     assert sorted(sampler.engine.asked) == sorted(
         [[0, 12], [0, 5, 6], [0, 12, 4, 5, EOS, 11, 12], [0, 5, 6, 4, 5, EOS, 11, 12]]
     )
+
+
+def test_an_engine_ends_with_its_sampler(tiny_policy, installed, monkeypatch):
+    ended = []
+
+    class Started:
+        running = None
+
+        def __init__(self, *arguments):
+            pass
+
+        def close(self):
+            ended.append(self)
+
+    monkeypatch.setattr(vllm, "Engine", Started)
+    sampler = sampler_of(tiny_policy)
+    started = sampler._running()
+    assert not ended
+    del sampler
+    gc.collect()
+    assert ended == [started]
 
 
 def test_the_limit_truncates_and_a_stop_at_the_limit_still_stops(scripted):

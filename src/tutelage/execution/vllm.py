@@ -28,7 +28,7 @@ COLDEST, HOTTEST = 0.01, 2.0  # temperatures that vLLM samples at; below, it wou
 
 
 class VLLMSampler:
-    """The engine starts at the first sample or publish, with the weights of that moment, and ends with the sampler.
+    """The engine starts at the first sample or publish, with the weights of that moment; `close` ends it.
 
     A process has one engine: a second sampler takes its place, and the first would start anew.
 
@@ -77,6 +77,12 @@ class VLLMSampler:
                 f"token (at most {self.engine_settings.tolerance_nats:g} expected): it did not take these weights, or "
                 "computes this model otherwise. Take the native sampler, or a wider tolerance for a lower precision."
             )
+
+    def close(self) -> None:
+        """Ends the engine and frees its memory; asked again, the sampler starts another."""
+        if self.engine is not None:
+            self.engine.close()
+            self.engine = None
 
     @torch.no_grad()
     def _sample(self, environment: Environment, keys: Sequence[Key], settings: SamplingSettings) -> Batch:

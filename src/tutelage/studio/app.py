@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.types import ASGIApp
 
-import tutelage.report
 from tutelage.feedback.asking import Refused
 from tutelage.feedback.store import Store
 from tutelage.studio import api, pages
+from tutelage.studio.files import Files
 from tutelage.studio.live import Watcher
 from tutelage.studio.project import Project
 from tutelage.studio.security import Guard, Refusal
 from tutelage.studio.sessions import Session, Sessions
-
-HERE = Path(__file__).parent
-PALETTE = Path(tutelage.report.__file__).parent / "templates" / "palette.css"
 
 
 def application(project: Project, store: Store, sessions: Sessions, hosts: frozenset[str]) -> ASGIApp:
@@ -37,8 +32,8 @@ def application(project: Project, store: Store, sessions: Sessions, hosts: froze
     app.state.watcher = Watcher(store, project.folder)
     app.include_router(api.router)
     app.add_api_route("/", shell, response_class=HTMLResponse)
-    app.add_api_route("/static/palette.css", palette)
-    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    app.state.files = Files()
+    app.add_route("/static/{path:path}", app.state.files.serve)
     guard = Guard(app, sessions, hosts, cookie)
 
     async def refusal(request: Request, error: Exception) -> JSONResponse:
@@ -59,10 +54,6 @@ async def unreadable(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"says": f"Not understood: {', '.join(fields)[:200]}."}, 422)
 
 
-def palette() -> Response:
-    return Response(PALETTE.read_text(encoding="utf-8"), media_type="text/css")
-
-
 def shell(request: Request) -> HTMLResponse:
     """The page itself for whoever has a session; else the one that turns a link into a session."""
     environment = Environment(loader=PackageLoader("tutelage.studio"), autoescape=True, undefined=StrictUndefined)
@@ -70,8 +61,9 @@ def shell(request: Request) -> HTMLResponse:
     if session is None:
         return HTMLResponse(environment.get_template("enter.html").render())
     found = settings(request, session)
+    title, modules = request.app.state.project.name, request.app.state.files.modules
     template = environment.get_template("label.html")
-    return HTMLResponse(template.render(title=request.app.state.project.name, settings=_inert(found)))
+    return HTMLResponse(template.render(title=title, settings=_inert(found), modules=modules))
 
 
 def settings(request: Request, session: Session) -> dict[str, Any]:

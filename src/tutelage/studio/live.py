@@ -55,7 +55,11 @@ def read(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, ValidationError):
         return None
     shown = found.model_dump(exclude_none=True)
-    return {**shown, "says": plain(found.says), "wins": [{**each, "name": plain(each["name"])} for each in shown["wins"]]}
+    return {
+        **shown,
+        "says": plain(found.says),
+        "wins": [{**each, "name": plain(each["name"])} for each in shown["wins"]],
+    }
 
 
 class Watcher:

@@ -1,4 +1,4 @@
-"""What is labelled: a file of pairs, a run that asks, or a project's folder; where its store is and what its page does."""
+"""What is labelled: a file of pairs, a run that asks, or a project's folder; where its store is, what its page does."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ def chosen(file: str | None, from_run: Path | None, folder: Path | None, store: 
             "(--from-run RUN), or a project's folder (--project DIR)."
         )
     if file is not None:
+        next(pairs(file, ReadReport()), None)  # a file that is none is told of before anything is made for it
         path = Path(file).expanduser()
         found = path.with_name(path.name.split(".")[0] + ".labels") if path.exists() else Path(_safe(file) + ".labels")
     elif from_run is not None:

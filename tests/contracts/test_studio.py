@@ -1,8 +1,7 @@
-"""The page's server over HTTP: who is let in, what is refused and logged, what an answer becomes, what is never told."""
+"""The page's server over HTTP: who is let in, what is refused, what an answer becomes, what is never told."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import random
@@ -451,7 +450,8 @@ def test_a_kind_of_question_is_a_page_and_a_script_of_that_name(desk):
 
 
 def test_the_way_to_the_page_loads_no_torch():
-    code = "import sys, tutelage.cli, tutelage.studio.command; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    heavy = "[m for m in ('torch', 'transformers', 'numpy', 'pandas') if m in sys.modules]"
+    code = f"import sys, tutelage.cli, tutelage.studio.command; print({heavy})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -540,11 +540,6 @@ def test_httpx_speaks_to_the_application_itself(desk):
             return await client.get("/")
 
     assert anyio.run(ask).status_code == 421
-
-
-def test_settings_are_what_a_project_may_say():
-    assert {each for each in Settings.model_fields} == {"title", "scale", "block", "block_minutes", "pause_seconds"}
-    assert dataclasses.is_dataclass(Project)
 
 
 @pytest.fixture(autouse=True)

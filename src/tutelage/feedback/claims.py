@@ -192,7 +192,7 @@ def leased(connection: Connection, labeller: str, assignment: str, lease: str) -
 
 
 def extend(connection: Connection, at: float, row: Any, lease_s: float) -> float:
-    """Until when the lease runs now. LeaseLost where it had run out and the place is taken, and for what was withdrawn."""
+    """Until when the lease runs now. LeaseLost where the place is taken or the question withdrawn."""
     if row.withdrawn is not None:
         raise LeaseLost("the question is not asked any more. An answer is still kept, as withdrawn.")
     expires_at = max(row.expires_at, at + checked_lease(lease_s))

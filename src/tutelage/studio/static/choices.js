@@ -2,8 +2,11 @@
 
 import { element } from "./elements.js";
 
-/** Resolves to { name, note } or null. options: [[name, says]]; note: the label of a line of text, if one is wanted. */
-export function choose(title, options, note = null) {
+/**
+ * options: [[name, says]]; note: the label of a line of text, if one is wanted. chosen({ name, note }) is called within
+ * the very key press, so that the next key is meant for what is on the screen then; not at all where nothing was chosen.
+ */
+export function choose(title, options, note, chosen) {
   const line = note ? element("input", { type: "text", maxlength: 500, id: "choice-note", autocomplete: "off" }) : null;
   const buttons = options.map(([name, says], place) =>
     element("button", { type: "button", value: name }, element("kbd", {}, String(place + 1)), says),
@@ -16,24 +19,20 @@ export function choose(title, options, note = null) {
     line ? element("label", { for: "choice-note" }, note, line) : null,
     element("p", { class: "soft" }, element("kbd", {}, "Esc"), " goes back"),
   );
-  document.body.append(dialog);
-  return new Promise((resolve) => {
-    const finish = (name) => {
-      dialog.returnValue = name;
-      dialog.close();
-    };
-    buttons.forEach((button) => button.addEventListener("click", () => finish(button.value)));
-    dialog.addEventListener("keydown", (event) => {
-      const picked = options[Number(event.key) - 1];
-      if (event.repeat || event.target === line || !picked) return;
-      event.preventDefault();
-      finish(picked[0]);
-    });
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue ? { name: dialog.returnValue, note: line?.value.trim() ?? "" } : null);
-    });
-    dialog.showModal();
-    buttons[0].focus();
+  const finish = (name) => {
+    dialog.close();
+    dialog.remove();
+    chosen({ name, note: line?.value.trim() ?? "" });
+  };
+  buttons.forEach((button) => button.addEventListener("click", () => finish(button.value)));
+  dialog.addEventListener("keydown", (event) => {
+    const picked = options[Number(event.key) - 1];
+    if (event.repeat || event.target === line || !picked) return;
+    event.preventDefault();
+    finish(picked[0]);
   });
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  buttons[0].focus();
 }

@@ -36,10 +36,6 @@ export class Clock {
     this.last = now;
   }
 
-  get age() {
-    return performance.now() - this.painted;
-  }
-
   times() {
     this.tick();
     return {

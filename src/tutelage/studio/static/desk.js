@@ -14,13 +14,13 @@ const RECENT = 20;
 const nameOf = (question) => question.id + question.lease;
 
 export class Desk {
-  /** view: { show, empty, saved }; progress: counts blocks; rest(): a block is over. */
+  /** view: { show, ready, empty, saved }; progress: counts blocks; rest(): a block is over. */
   constructor({ view, progress, rest }) {
     Object.assign(this, { view, progress, rest, question: null, seq: 0, note: "" });
     this.done = new Set(); // what was answered here: a fetch that was under way may still bring it
     this.recent = new Map(); // key of an act -> its question, to take back what never left
     this.clock = new Clock();
-    this.painted = false;
+    this.readyFor = null;
     this.outbox = new Outbox({
       done: (act, answer) => this.stored(act, answer),
       refused: (act, error) => this.refused(act, error),
@@ -51,7 +51,7 @@ export class Desk {
 
   /** Whether an answer would be meant for what is on the screen. */
   get ready() {
-    return this.question !== null && this.painted && this.clock.age > this.dead;
+    return this.question !== null && this.readyFor === this.question;
   }
 
   answer(verdict, says) {
@@ -119,19 +119,22 @@ export class Desk {
 
   show(question, says, dead) {
     this.question = question;
-    this.painted = false;
-    this.dead = dead;
+    this.readyFor = null;
     const draft = read("draft");
     this.note = question.returned?.notes ?? (draft?.id === question.id ? draft.note : "");
     this.view.show(question, says, this.note);
     // Two frames: in the first it is drawn, at the second it is on the screen. A hidden page paints nothing.
-    requestAnimationFrame(() => requestAnimationFrame(() => this.seen(question)));
+    requestAnimationFrame(() => requestAnimationFrame(() => this.seen(question, dead)));
   }
 
-  seen(question) {
+  seen(question, dead) {
     if (question !== this.question) return;
-    this.painted = true;
     this.clock.start();
+    setTimeout(() => {
+      if (question !== this.question) return;
+      this.readyFor = question;
+      this.view.ready();
+    }, dead);
     document.dispatchEvent(new CustomEvent("question", { detail: question.id }));
   }
 

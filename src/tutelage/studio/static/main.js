@@ -25,13 +25,13 @@ const modules = await Promise.all(names.map((kind) => import(`./pages/${kind}.js
 const pages = Object.fromEntries(names.map((kind, place) => [kind, modules[place]]));
 const how = { raw: read("raw", false), diff: false };
 
-const desk = new Desk({ view: { show, empty, saved }, progress: new Progress(at("progress"), at("pause")), rest });
+const desk = new Desk({ view: { show, ready, empty, saved }, progress: new Progress(at("progress"), at("pause")), rest });
 const pause = new Pause(at("pause"), () => at("question").focus());
 const live = new Live(at("live"));
 
 const common = [
   { name: "undo", says: "Undo", keys: ["u"], run: () => desk.undo() },
-  { name: "skip", says: "Skip", keys: ["s"], run: skip, needs: true },
+  { name: "skip", says: "Skip", keys: ["s"], run: () => skip(), needs: true },
   { name: "flag", says: "Flag", keys: ["x"], run: flag, needs: true },
   { name: "rationale", says: "Reason", keys: ["r"], run: () => reason(true), needs: true },
   { name: "diff", says: "Differences", keys: ["d"], run: () => toggle("diff"), needs: true },
@@ -86,6 +86,7 @@ function show(question, says, note) {
     how.diff = false;
     controls();
   }
+  at("question").setAttribute("aria-busy", "true");
   draw(question);
   reason(false, note);
   at("empty").hidden = true;
@@ -94,6 +95,11 @@ function show(question, says, note) {
   if (question.returned) tell(`Taken back.${before}`);
   say(`${says ? `${says}. ` : ""}${question.returned ? before : "Next question."}`);
   window.scrollTo(0, 0);
+}
+
+/** From here on a key is meant for this question. */
+function ready() {
+  at("question").removeAttribute("aria-busy");
 }
 
 function draw(question) {
@@ -128,23 +134,19 @@ function rest() {
   progress.begin();
 }
 
-/** Asks for a reason; null where none was given, or the question changed meanwhile. */
-async function because(title, reasons, note = null) {
+/** Asks for a reason; nothing happens where none is given, or where the question changed meanwhile. */
+function because(title, reasons, note, act) {
   const question = desk.ready ? desk.question : null;
-  const found = question && (await choose(title, reasons, note));
-  return question === desk.question ? found : null;
+  if (question) choose(title, reasons, note, (found) => question === desk.question && act(found));
 }
 
-async function skip() {
-  const found = await because("Skip: why?", REASONS);
-  if (found) desk.skip(found.name);
-}
+const skip = () => because("Skip: why?", REASONS, null, ({ name }) => desk.skip(name));
 
-async function flag() {
-  const found = await because("What is wrong?", FLAGS, "In words, if you like");
-  if (!found) return;
-  desk.flag(found.name, found.note);
-  if (found.name === "distressing") desk.skip("distressing");
+function flag() {
+  because("What is wrong?", FLAGS, "In words, if you like", ({ name, note }) => {
+    desk.flag(name, note);
+    if (name === "distressing") desk.skip(name);
+  });
 }
 
 function reason(open, note = null) {

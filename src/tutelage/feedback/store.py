@@ -165,6 +165,11 @@ class Store:
         with self._database.reading() as connection:
             return labels.current(connection, after)
 
+    def last(self) -> tuple[int, str]:
+        """(seq, hash) of the last event. Written down elsewhere, it proves that no history before it was rewritten."""
+        with self._database.reading() as connection:
+            return chain.end_of(connection)
+
     def wait(self, after: int, timeout_s: float) -> int:
         """Returns as soon as there is an event with seq > after, or after the timeout: the last seq."""
         until = time.monotonic() + timeout_s
@@ -189,12 +194,16 @@ class Store:
     def erase_labeller(self, labeller: str, reason: str) -> int:
         """Takes a person's name and free text out for good; their choices stay, as nobody's. How many texts went."""
         with self._database.writing() as connection:
-            return erasing.erase_labeller(connection, self._clock(), labeller, reason)
+            gone = erasing.erase_labeller(connection, self._clock(), labeller, reason)
+        self._database.forget()
+        return gone
 
     def erase_question(self, name: str, reason: str) -> int:
         """Takes a question's texts, and what was written about them, out for good; its labels are read no more."""
         with self._database.writing() as connection:
-            return erasing.erase_question(connection, self._clock(), name, reason)
+            gone = erasing.erase_question(connection, self._clock(), name, reason)
+        self._database.forget()
+        return gone
 
     def verify(self) -> list[str]:
         """Faults in words; empty where no label is lost, doubled, on the wrong side or unaccounted for (verify.py)."""

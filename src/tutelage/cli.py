@@ -143,6 +143,7 @@ ASIDES = {
         "tutelage.recipes.correspondence",
     ),
     "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
+    "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
 }
 
 

@@ -127,6 +127,10 @@ def end_of(connection: Connection) -> tuple[int, str]:
     return (0, START) if row is None else (row.seq, row.hash)
 
 
+def hash_of(connection: Connection, seq: int) -> str | None:
+    return connection.execute(select(schema.event.c.hash).where(schema.event.c.seq == seq)).scalar_one_or_none()
+
+
 def rows(connection: Connection, after: int = 0) -> Iterator[Any]:
     """The rows in order of seq, a chunk at a time."""
     while True:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tutelage.feedback import answers, asked, chain, claims, erasing, labels, snapshots
+from tutelage.feedback import answers, asked, chain, claims, counts, erasing, imports, labels, snapshots
 from tutelage.feedback import verify as checking
 from tutelage.feedback.asking import Asking, Assignment, Label, LabellerKind, Progress, Receipt, Snapshot
 from tutelage.feedback.database import Database
@@ -170,6 +170,11 @@ class Store:
         with self._database.reading() as connection:
             return chain.end_of(connection)
 
+    def hash_of(self, seq: int) -> str | None:
+        """The hash of an event; None where there is none of that number."""
+        with self._database.reading() as connection:
+            return chain.hash_of(connection, seq)
+
     def wait(self, after: int, timeout_s: float) -> int:
         """Returns as soon as there is an event with seq > after, or after the timeout: the last seq."""
         until = time.monotonic() + timeout_s
@@ -180,6 +185,22 @@ class Store:
             if seq > after or left <= 0:
                 return seq
             time.sleep(min(POLL_SECONDS, left))
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of questions, answers, labellers, skips and flags, as plain JSON values (counts.py)."""
+        with self._database.reading() as connection:
+            return counts.counts(connection)
+
+    def names(self) -> dict[str, str]:
+        """Labeller id -> name; without those that were erased."""
+        with self._database.reading() as connection:
+            return asked.names(connection)
+
+    def take_in(self, found: Sequence[imports.Read], anonymous: str = "imported") -> tuple[int, int]:
+        """Adds labels that were given elsewhere (imports.read): (added, already there). anonymous: who gave those
+        that name nobody."""
+        with self._database.writing() as connection:
+            return imports.take_in(connection, self._clock(), found, anonymous)
 
     def snapshot(self, label_ids: Sequence[str] | None = None) -> Snapshot:
         """Freezes labels, by default all present ones that are counted or surplus; the same ones, the same snapshot."""

@@ -290,6 +290,11 @@ def _make_room(path: Path, resume: bool, overwrite: bool) -> None:
     if occupied and (overwrite or resume):
         refuse_if_running(path)
     if occupied and overwrite:
+        answers = sorted(path.glob(ANSWERS))
+        aside = path.with_name(f"{path.name}-answers-{time.time_ns()}")
+        for each in answers:
+            aside.mkdir(exist_ok=True)
+            each.rename(aside / each.name)
         shutil.rmtree(path)
     elif occupied and not resume:
         raise InputError(

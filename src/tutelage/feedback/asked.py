@@ -1,0 +1,144 @@
+"""The questions in the store: asked, withdrawn, still open; and who answers by which instructions."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from tutelage.feedback import schema
+from tutelage.feedback.asking import Asking, Refused, UnknownAssignment, asked_of, checked_name, content_of, seen_of
+from tutelage.feedback.chain import Log
+
+Q, P, L, G = schema.question, schema.content, schema.labeller, schema.guideline
+AT_ONCE = 500  # names in one statement; databases limit its parameters
+
+
+def ask(connection: Connection, at: float, askings: Sequence[Asking]) -> list[str]:
+    """Adds those that are not there; their names, in order. Refused where a name is there with another content."""
+    names = [each.called for each in askings]
+    there = contents(connection, names)
+    new: dict[str, Asking] = {}
+    for name, each in zip(names, askings):
+        before = seen_of(there[name]) if there.get(name) else None
+        before = asked_of(new[name]) if name in new else before
+        if before is not None and before != asked_of(each):
+            raise Refused(f"the question {name!r} was asked before with other texts. Give this one another name.")
+        if name not in there:
+            new[name] = each
+    if new:
+        _add(Log.of(connection, at), new)
+    return names
+
+
+def _add(log: Log, new: Mapping[str, Asking]) -> None:
+    digests = log.keep_all(content_of(each) for each in new.values())
+    rows = [
+        {
+            "name": name,
+            "kind": each.kind,
+            "wanted": each.wanted,
+            "priority": float(each.priority),
+            "asked_with": float(each.asked_with),
+            "policy": each.policy,
+            "digest": digest,
+        }
+        for (name, each), digest in zip(new.items(), digests)
+    ]
+    candidates = [[shown.id for shown in each.candidates] for each in new.values()]
+    bodies = [{**row, "candidates": ids} for row, ids in zip(rows, candidates)]
+    events = log.add_all("asked", bodies)
+    asked = [{**row, "asked": event.seq, "counted": 0} for row, event in zip(rows, events)]
+    log.connection.execute(insert(Q), asked)
+
+
+def contents(connection: Connection, names: Sequence[str]) -> dict[str, Any]:
+    """Name -> {"context", "candidates"}; None where it was erased; without those that were never asked."""
+    found: dict[str, Any] = {}
+    for start in range(0, len(names), AT_ONCE):
+        part = list(names[start : start + AT_ONCE])
+        rows = connection.execute(
+            select(Q.c.name, P.c.body).join(P, P.c.digest == Q.c.digest).where(Q.c.name.in_(part))
+        ).all()
+        found |= {row.name: None if row.body is None else json.loads(row.body) for row in rows}
+    return found
+
+
+def withdraw(connection: Connection, at: float, names: Sequence[str], reason: str) -> int:
+    """Withdraws those that still want answers; how many. UnknownAssignment for a name that was never asked."""
+    checked_name(reason, "the reason of a withdrawal")
+    there = contents(connection, names)
+    missing = [each for each in names if each not in there]
+    if missing:
+        raise UnknownAssignment(f"there is no question {missing[0]!r} to withdraw ({len(missing)} of {len(names)}).")
+    wanting = set(open_questions(connection))
+    going = [each for each in dict.fromkeys(names) if each in wanting]
+    if not going:
+        return 0
+    events = Log.of(connection, at).add_all("withdrawn", ({"question": each, "reason": reason} for each in going))
+    for name, event in zip(going, events):
+        connection.execute(update(Q).where(Q.c.name == name).values(withdrawn=event.seq))
+    return len(going)
+
+
+def open_questions(connection: Connection, policy: str | None = None) -> list[str]:
+    """Neither withdrawn nor satisfied, the next to be asked first. policy: only those about this one."""
+    query = select(Q.c.name).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted)
+    if policy is not None:
+        query = query.where(Q.c.policy == policy)
+    return list(connection.execute(query.order_by(Q.c.priority.desc(), Q.c.asked)).scalars())
+
+
+def labeller(connection: Connection, at: float, name: str, kind: str) -> str:
+    """The id that this name has had since its first use."""
+    if kind not in ("human", "synthetic", "model"):
+        raise Refused(f"a labeller is human, synthetic or model; {name!r} was given as {kind!r:.60}.")
+    checked_name(name, "the name of a labeller")
+    found = connection.execute(select(L.c.id, L.c.kind).where(L.c.name == name)).one_or_none()
+    if found is not None and found.kind != kind:
+        raise Refused(f"the labeller {name!r} is {found.kind}, not {kind}. Give another name.")
+    if found is not None:
+        return found.id
+    log = Log.of(connection, at)
+    row = {"id": secrets.token_hex(8), "kind": kind, "digest": log.keep(name)}
+    log.add("labeller", row)
+    connection.execute(insert(L).values(**row, name=name))
+    return row["id"]
+
+
+def known_labeller(connection: Connection, labeller: str) -> str:
+    """The kind of a labeller, or UnknownAssignment."""
+    kind = connection.execute(select(L.c.kind).where(L.c.id == labeller)).scalar_one_or_none()
+    if kind is None:
+        raise UnknownAssignment(f"there is no labeller {labeller!r:.60}. Store.labeller(name) gives an id.")
+    return kind
+
+
+def guideline(connection: Connection, at: float, markdown: str) -> str:
+    """The version of these instructions: "1", "2", …; the same text as the present one is the same version."""
+    if not isinstance(markdown, str) or not markdown.strip():
+        raise Refused("the guideline is empty. Give what labellers should read, as markdown.")
+    newest = guideline_version(connection)
+    if newest is not None and guideline_text(connection, newest) == markdown:
+        return newest
+    log = Log.of(connection, at)
+    row = {"version": str(int(newest or 0) + 1), "digest": log.keep(markdown)}
+    event = log.add("guideline", row)
+    connection.execute(insert(G).values(**row, seq=event.seq))
+    return row["version"]
+
+
+def guideline_version(connection: Connection) -> str | None:
+    return connection.execute(select(G.c.version).order_by(G.c.seq.desc()).limit(1)).scalar_one_or_none()
+
+
+def guideline_text(connection: Connection, version: str | None = None) -> str | None:
+    """The instructions of a version, by default the newest; None where there are none."""
+    version = guideline_version(connection) if version is None else version
+    body = connection.execute(
+        select(P.c.body).join(G, G.c.digest == P.c.digest).where(G.c.version == version)
+    ).scalar_one_or_none()
+    return None if body is None else json.loads(body)

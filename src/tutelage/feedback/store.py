@@ -1,0 +1,196 @@
+"""The feedback store: questions go in, people answer, labels come out (docs/feedback.md)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tutelage.feedback import answers, asked, chain, claims, labels, snapshots
+from tutelage.feedback.asking import Asking, Assignment, Label, LabellerKind, Progress, Receipt, Snapshot
+from tutelage.feedback.database import Database
+
+LEASE_SECONDS = 900.0
+POLL_SECONDS = 0.05
+
+
+class Store:
+    """One per process and database, thread-safe; a context manager. Every method is one transaction, all or nothing.
+
+    Errors: `Refused` and its kinds (asking.py), each an InputError with one sentence that says what to do.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float], chance: random.Random) -> None:
+        self._database, self._clock, self._chance = database, clock, chance
+
+    @classmethod
+    def open(
+        cls, url: str | Path, clock: Callable[[], float] = time.time, chance: random.Random | None = None
+    ) -> Store:
+        """A path is a SQLite file, made on first use with its folder; postgresql://user@host:port/name a server's.
+
+        An older store is brought up to date; InputError for one of a newer tutelage, or for what is no store.
+        clock: seconds since 1970; chance: draws the order on the screen (by default the system's randomness).
+        """
+        return cls(Database(url), clock, chance or random.SystemRandom())
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def place(self) -> str:
+        """The file, or the URL without its password."""
+        return self._database.place
+
+    # --- those who ask
+
+    def ask(self, questions: Sequence[Asking]) -> list[str]:
+        """Adds the questions that are not there yet; the names of all of them, in order."""
+        with self._database.writing() as connection:
+            return asked.ask(connection, self._clock(), questions)
+
+    def withdraw(self, names: Sequence[str], reason: str) -> int:
+        """Asks these no more, where they still want answers; how many. An answer that still comes is kept."""
+        with self._database.writing() as connection:
+            return asked.withdraw(connection, self._clock(), names, reason)
+
+    def open_questions(self, policy: str | None = None) -> list[str]:
+        """Asked, neither withdrawn nor satisfied, in the order in which they are offered; of one policy, if given."""
+        with self._database.reading() as connection:
+            return asked.open_questions(connection, policy)
+
+    def guideline(self, markdown: str) -> str:
+        """The version ("1", "2", …) of these instructions, which hold for questions that are claimed from now on."""
+        with self._database.writing() as connection:
+            return asked.guideline(connection, self._clock(), markdown)
+
+    def guideline_text(self, version: str | None = None) -> str | None:
+        """The instructions of a version, by default the newest; None where there are none."""
+        with self._database.reading() as connection:
+            return asked.guideline_text(connection, version)
+
+    # --- those who answer
+
+    def labeller(self, name: str, kind: LabellerKind = "human") -> str:
+        """The id of this labeller, made on first use; it does not tell the name."""
+        with self._database.writing() as connection:
+            return asked.labeller(connection, self._clock(), name, kind)
+
+    def claim(
+        self, labeller: str, count: int = 1, kinds: Sequence[str] | None = None, lease_s: float = LEASE_SECONDS
+    ) -> list[Assignment]:
+        """At most `count` questions: this labeller's live leases first, renewed, then by priority and order asked."""
+        wish = claims.Claim(labeller, count, kinds, lease_s)
+        with self._database.writing() as connection:
+            return claims.claim(connection, self._clock(), wish, self._chance)
+
+    def extend(self, labeller: str, assignment: str, lease: str, lease_s: float = LEASE_SECONDS) -> float:
+        """Renews a lease; until when it runs (seconds since 1970). LeaseLost where somebody else has its place."""
+        with self._database.writing() as connection:
+            row = answers.held_by(connection, labeller, assignment, lease)
+            return claims.extend(connection, self._clock(), row, lease_s)
+
+    def answer(
+        self,
+        labeller: str,
+        assignment: str,
+        lease: str,
+        key: str,
+        verdict: Mapping[str, Any],
+        times: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """Keeps an answer, durable on return. verdict: in ids of Shown (saying.verdict_of); key: the client's own for
+        this act, the same key again returns the first receipt; times: what the page measured, kept as it is
+        (shown_at and answered_at in seconds since 1970)."""
+        return self._act(
+            "answered",
+            (labeller, assignment, lease),
+            key,
+            lambda log, row: answers.answer(log, row, key, verdict, times or {}),
+        )
+
+    def skip(self, labeller: str, assignment: str, lease: str, key: str, reason: str) -> Receipt:
+        """Gives the question back, not to be asked this labeller again. reason: a short code or line."""
+        return self._act(
+            "skipped", (labeller, assignment, lease), key, lambda log, row: answers.skip(log, row, key, reason)
+        )
+
+    def flag(self, labeller: str, assignment: str, lease: str, key: str, flag: str, note: str = "") -> Receipt:
+        """Says that something is wrong with a question (a leak, distressing, broken); the lease goes on."""
+        return self._act(
+            "flagged", (labeller, assignment, lease), key, lambda log, row: answers.flag(log, row, key, flag, note)
+        )
+
+    def _act(
+        self,
+        kind: str,
+        whose: tuple[str, str, str],
+        key: str,
+        act: Callable[[chain.Log, Any], Receipt],
+    ) -> Receipt:
+        """Once for every key: the receipt of the first time, or the act on the assignment that the lease holds."""
+        with self._database.writing() as connection:
+            log = chain.Log.of(connection, self._clock())
+            before = answers.repeated(connection, whose[0], key, kind, whose[1])
+            return before or act(log, answers.held_by(connection, *whose))
+
+    def undo(self, labeller: str, key: str, event: str | None = None, lease_s: float = LEASE_SECONDS) -> Assignment:
+        """Takes back the labeller's last answer or skip, or the one of this event among their last 20, and leases its
+        question to them again, in the same order on the screen; `returned` tells what had been answered."""
+        with self._database.writing() as connection:
+            log = chain.Log.of(connection, self._clock())
+            return answers.undo(log, labeller, key, event, lease_s)
+
+    def progress(self, labeller: str) -> Progress:
+        """How far this labeller is, and everybody together."""
+        with self._database.reading() as connection:
+            return labels.progress(connection, self._clock(), labeller)
+
+    # --- those who learn
+
+    def labels(self, after: int = 0) -> list[Label]:
+        """Present answers (neither retracted nor excluded) with seq > after, in order of seq."""
+        with self._database.reading() as connection:
+            return labels.current(connection, after)
+
+    def wait(self, after: int, timeout_s: float) -> int:
+        """Returns as soon as there is an event with seq > after, or after the timeout: the last seq."""
+        until = time.monotonic() + timeout_s
+        while True:
+            with self._database.reading() as connection:
+                seq = chain.last(connection)
+            left = until - time.monotonic()
+            if seq > after or left <= 0:
+                return seq
+            time.sleep(min(POLL_SECONDS, left))
+
+    def snapshot(self, label_ids: Sequence[str] | None = None) -> Snapshot:
+        """Freezes labels, by default all present ones that are counted or surplus; the same ones, the same snapshot."""
+        with self._database.writing() as connection:
+            return snapshots.take(connection, self._clock(), label_ids)
+
+    def snapshot_labels(self, id: str) -> list[Label]:
+        """The labels as they were frozen, also those that were retracted since."""
+        with self._database.reading() as connection:
+            return snapshots.labels_of(connection, id)
+
+    def lineage(self, label: str) -> list[str]:
+        """The snapshots that hold this label, the oldest first."""
+        with self._database.reading() as connection:
+            return snapshots.holding(connection, label)
+
+    def affected(self) -> dict[str, list[str]]:
+        """Snapshot -> those of its labels that were retracted or excluded after it was taken."""
+        with self._database.reading() as connection:
+            return snapshots.affected(connection)

@@ -7,6 +7,7 @@ shown where and when. Training asks by `Labeller.answer` and does not know who i
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,9 +39,9 @@ class Labeller(Protocol):
 class Panel:
     """Synthetic labellers, for rehearsals in which the truth is known.
 
-    Who answers a question and what is said depends on the seed, the question's name and the order in which it is shown,
-    not on when it is asked: a rehearsal that was killed goes on to the same end. One call is one sitting, in which
-    everybody answers as many and tires.
+    Who answers a question, in which order it is shown and what is said depends on the seed and the question's name, not
+    on when it is asked: a rehearsal that was killed goes on to the same end. One call is one sitting, in which everybody
+    answers as many and tires.
     """
 
     members: Sequence[SyntheticLabeller]
@@ -59,7 +60,8 @@ class Panel:
 
     def _answer(self, store: Store, name: str, member: SyntheticLabeller) -> None:
         person = store.labeller(member.name, "synthetic")
-        for given in store.claim(person, names=[name]):
+        shuffled = random.Random(f"{self.seed} {name}")
+        for given in store.claim(person, names=[name], chance=shuffled):
             texts = [each.text or "" for each in given.shown]
             choice = member.choose(prompt_of(given.context), texts, self._random(name, member.name))
             verdict = {"choice": given.shown[choice].id}

@@ -45,7 +45,7 @@ STORE, COMPARISONS, PROMPTS, LINEAGE = "feedback.db", "comparisons.jsonl", "prom
 def loop(config: LoopConfig, run: Run) -> dict[str, Any]:
     """Every stage that is not finished yet; returns gold (where it is known), Elo and labels by round."""
     refuse_contradictions(config)
-    with Store.open(run.path / STORE, secret=f"loop {config.seed}".encode()) as store:
+    with Store.open(run.path / STORE) as store:
         todo = LIVE if config.live else plan(config)
         stages.run_stages({name: partial(act, config, run, store) for name, act in todo.items()}, run)
     if config.live:

@@ -1,0 +1,5 @@
+"""`python -m tutelage`: the command line."""
+
+from tutelage.cli import main
+
+main()

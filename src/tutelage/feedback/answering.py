@@ -39,9 +39,9 @@ class Labeller(Protocol):
 class Panel:
     """Synthetic labellers, for rehearsals in which the truth is known.
 
-    Who answers a question, in which order it is shown and what is said depends on the seed and the question's name, not
-    on when it is asked: a rehearsal that was killed goes on to the same end. One call is one sitting, in which everybody
-    answers as many and tires.
+    Who answers a question, in which order it is shown and what is said depends on the seed and the question's name,
+    not on when it is asked: a rehearsal that was killed goes on to the same end. One call is one sitting, in which
+    everybody answers as many and tires.
     """
 
     members: Sequence[SyntheticLabeller]

@@ -1,4 +1,4 @@
-"""Whether a store holds what people said, read without opening it as a store (which would bring an old one up to date)."""
+"""Whether a store holds what people said, read without opening it as a store (that could change it)."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from tutelage.formulas import intervals
 
@@ -34,20 +36,26 @@ def bradley_terry(wins_PP: np.ndarray) -> np.ndarray:
         raise ValueError(f"wins must be square, for two players or more, got {wins_PP.shape}")
     if (wins_PP < 0).any() or not np.isfinite(wins_PP).all():
         raise ValueError("wins must be finite and 0 or more")
-    games_PP = wins_PP + wins_PP.T
+    games_PP: NDArray[np.float64] = wins_PP + wins_PP.T
     np.fill_diagonal(games_PP, 0.0)
-    won_P = wins_PP.sum(axis=1) - np.diag(wins_PP)
-    strengths_P = np.zeros(players)
+    won_P: NDArray[np.float64] = wins_PP.sum(axis=1) - wins_PP.diagonal()
+    strengths_P: NDArray[np.float64] = np.zeros(players)
     for _ in range(100):
-        probs_PP = 1.0 / (1.0 + np.exp(strengths_P[None, :] - strengths_P[:, None]))
-        slope_P = won_P - (games_PP * probs_PP).sum(axis=1) - RIDGE * strengths_P
-        curve_PP = -games_PP * probs_PP * (1.0 - probs_PP)
-        np.fill_diagonal(curve_PP, RIDGE - curve_PP.sum(axis=1))
-        step_P = np.linalg.solve(curve_PP, slope_P)
-        strengths_P += step_P * min(1.0, 2.0 / max(1e-12, np.abs(step_P).max()))
-        if np.abs(step_P).max() < 1e-10:
+        step_P = _newton_step(games_PP, won_P, strengths_P)
+        strengths_P = strengths_P + step_P * min(1.0, 2.0 / max(1e-12, float(np.abs(step_P).max())))
+        if float(np.abs(step_P).max()) < 1e-10:
             break
     return strengths_P - strengths_P[0]
+
+
+def _newton_step(
+    games_PP: NDArray[np.float64], won_P: NDArray[np.float64], strengths_P: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    probs_PP: NDArray[np.float64] = expit(strengths_P[:, None] - strengths_P[None, :])
+    slope_P = won_P - (games_PP * probs_PP).sum(axis=1) - RIDGE * strengths_P
+    curve_PP = -games_PP * probs_PP * (1.0 - probs_PP)
+    np.fill_diagonal(curve_PP, RIDGE - curve_PP.sum(axis=1))
+    return np.linalg.solve(curve_PP, slope_P)
 
 
 def connected(wins_PP: np.ndarray) -> np.ndarray:

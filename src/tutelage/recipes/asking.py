@@ -53,7 +53,7 @@ def asked_of(pairs: Pairs, count: int, uniform_fraction: float) -> list[Asking]:
     means_NK = scores_NKM.mean(axis=2) if pairs.scores else None
     return [
         Asking(
-            context=Context(prompt=pairs.prompts[places[row]]),
+            context=Context(prompt=pairs.prompts[int(places[row])]),
             candidates=candidates_of(pairs, places[row], None if means_NK is None else means_NK[row]),
             name=f"{pairs.name}-{number:05d}",
             asked_with=float(min(1.0, probs_N[row])),

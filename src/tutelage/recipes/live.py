@@ -8,7 +8,7 @@ Training waits for answers: a lap is set off by new ones, and the policy is opti
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -109,7 +109,7 @@ class Apprentice:
     def state(self) -> dict[str, Any]:
         return {"learner": self.learner.state(), "judge": self.judge.state(), "steps": self.steps}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         self.learner.restore(state["learner"])
         self.judge.restore(state["judge"])
         self.steps = state["steps"]

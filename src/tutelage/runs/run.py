@@ -306,8 +306,8 @@ def _refuse_peoples_answers(path: Path) -> None:
     """What people answered cannot be made again."""
     if (path / ANSWERS).exists() and holds_people(path / ANSWERS):
         raise InputError(
-            f"{path / ANSWERS} holds answers that people gave, so --overwrite does not touch {path}. Give another --out, "
-            "or move that file away."
+            f"{path / ANSWERS} holds answers that people gave, so --overwrite does not touch {path}. Give another "
+            "--out, or move that file away."
         )
 
 

@@ -55,7 +55,8 @@ def _newton_step(
     slope_P = won_P - (games_PP * probs_PP).sum(axis=1) - RIDGE * strengths_P
     curve_PP = -games_PP * probs_PP * (1.0 - probs_PP)
     np.fill_diagonal(curve_PP, RIDGE - curve_PP.sum(axis=1))
-    return np.linalg.solve(curve_PP, slope_P)
+    step_P: NDArray[np.float64] = np.linalg.solve(curve_PP, slope_P)
+    return step_P
 
 
 def connected(wins_PP: np.ndarray) -> np.ndarray:

@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from tutelage.feedback import schema
 from tutelage.feedback.asking import Asking, Refused, UnknownAssignment, asked_of, checked_name, content_of, seen_of
 from tutelage.feedback.chain import Log
 
 Q, P, L, G = schema.question, schema.content, schema.labeller, schema.guideline
+MANY = 100
 AT_ONCE = 500  # names in one statement; databases limit its parameters
 
 
@@ -53,6 +54,8 @@ def _add(log: Log, new: Mapping[str, Asking]) -> None:
     events = log.add_all("asked", bodies)
     asked = [{**row, "asked": event.seq, "counted": 0} for row, event in zip(rows, events)]
     log.connection.execute(insert(Q), asked)
+    if log.connection.dialect.name == "postgresql" and len(asked) >= MANY:
+        log.connection.execute(text("ANALYZE question"))  # or claims sort all of them until the server looks itself
 
 
 def contents(connection: Connection, names: Sequence[str]) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from tutelage.data.records import Context
 from tutelage.feedback import schema
@@ -24,6 +26,7 @@ from tutelage.feedback.chain import Log
 A, Q = schema.assignment, schema.question
 MOST = 100  # questions claimed at once
 LONGEST_LEASE = 7 * 86_400.0
+FIRST_PAGE, LAST_PAGE = 64, 1_000  # questions looked at in one go
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def claim(connection: Connection, at: float, wish: Claim, chance: random.Random)
     own = connection.execute(_own(wish, at)).all()
     for row in own:
         connection.execute(update(A).where(A.c.id == row.id).values(expires_at=max(row.expires_at, expires_at)))
-    new = connection.execute(_offered(wish, at, wish.count - len(own))).scalars().all() if len(own) < wish.count else []
+    new = list(islice(_offered(connection, wish, at), wish.count - len(own)))
     if new:
         _lease(log, wish.labeller, expires_at, new, chance)
     return held(connection, wish.labeller, [*(row.question for row in own), *new])
@@ -75,18 +78,34 @@ def _own(wish: Claim, at: float) -> Any:
     return query.order_by(A.c.seq, Q.c.priority.desc(), Q.c.asked).limit(wish.count)
 
 
-def _offered(wish: Claim, at: float, count: int) -> Any:
-    """Names of open questions with a free place that this labeller neither has nor had."""
-    of_mine = and_(A.c.question == Q.c.name, A.c.labeller == wish.labeller)
-    mine = exists().where(of_mine, or_(A.c.state != "leased", A.c.expires_at > at))
-    query = select(Q.c.name).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted, ~mine)
-    query = query.where(Q.c.counted + _live(at) < Q.c.wanted, *wish.among)
-    return query.order_by(Q.c.priority.desc(), Q.c.asked).limit(count)
+def _offered(connection: Connection, wish: Claim, at: float) -> Iterator[str]:
+    """Names of open questions with a free place that this labeller neither has nor had, the next to be asked first.
+
+    In pages, so that the time does not depend on what a database guesses of a query over both tables.
+    """
+    query = select(Q.c.name, Q.c.wanted, Q.c.counted).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted)
+    query = query.where(*wish.among).order_by(Q.c.priority.desc(), Q.c.asked)
+    start, page = 0, FIRST_PAGE
+    while True:
+        rows = connection.execute(query.offset(start).limit(page)).all()
+        busy, mine = _busy(connection, wish.labeller, at, [row.name for row in rows])
+        yield from (row.name for row in rows if row.name not in mine and row.counted + busy[row.name] < row.wanted)
+        if len(rows) < page:
+            return
+        start, page = start + page, min(4 * page, LAST_PAGE)
 
 
-def _live(at: float) -> Any:
-    leases = select(func.count()).where(A.c.question == Q.c.name, A.c.state == "leased", A.c.expires_at > at)
-    return leases.correlate(Q).scalar_subquery()
+def _busy(connection: Connection, labeller: str, at: float, names: list[str]) -> tuple[Counter[str], set[str]]:
+    """(live leases of each question, those that this labeller has, has answered or has skipped)."""
+    columns = (A.c.question, A.c.labeller, A.c.state, A.c.expires_at)
+    rows = connection.execute(select(*columns).where(A.c.question.in_(names))).all()
+    live = [row.state == "leased" and row.expires_at > at for row in rows]
+    mine = {
+        row.question
+        for row, is_live in zip(rows, live)
+        if row.labeller == labeller and (is_live or row.state != "leased")
+    }
+    return Counter(row.question for row, is_live in zip(rows, live) if is_live), mine
 
 
 def free_places(connection: Connection, at: float, name: str, besides: str) -> int:

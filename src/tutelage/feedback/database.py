@@ -175,7 +175,13 @@ def _engine(url: URL) -> Engine:
 
 def _settings(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # the driver would otherwise begin transactions of its own, too late
-    for each in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
+    for each in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_SECONDS * 1000}",
+        "secure_delete=ON",
+    ):
         connection.execute(f"PRAGMA {each}").close()
 
 

@@ -50,10 +50,13 @@ def verdict_of(kind: str, said: Mapping[str, Any], shown: Mapping[str, str]) -> 
         raise Refused(
             f"an answer to a {kind} says one of {', '.join(n for n in ONE_OF if n in known)}; it says {told}."
         )
-    fields = {name: TURNS.get(name, _as_it_is)(value, shown) for name, value in given.items() if name != "tie"}
-    if "tie" in given:
-        fields |= {"ranking": [sorted(shown.values())], "strength": 0.0}
-    return _checked(kind, fields, list(shown.values()))
+    return _checked(kind, turned(given, shown), list(shown.values()))
+
+
+def turned(said: Mapping[str, Any], shown: Mapping[str, str]) -> dict[str, Any]:
+    """The same in candidates' own names; a tie is a ranking of one place. Refused for a name that was not shown."""
+    fields = {name: TURNS.get(name, _as_it_is)(value, shown) for name, value in said.items() if name != "tie"}
+    return fields | ({"ranking": [sorted(shown.values())], "strength": 0.0} if said.get("tie") else {})
 
 
 def said_of(fields: Mapping[str, Any], shown: Mapping[str, str]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tutelage.feedback import answers, asked, chain, claims, labels, snapshots
+from tutelage.feedback import answers, asked, chain, claims, erasing, labels, snapshots
+from tutelage.feedback import verify as checking
 from tutelage.feedback.asking import Asking, Assignment, Label, LabellerKind, Progress, Receipt, Snapshot
 from tutelage.feedback.database import Database
 
@@ -188,6 +189,26 @@ class Store:
         """Freezes labels, by default all present ones that are counted or surplus; the same ones, the same snapshot."""
         with self._database.writing() as connection:
             return snapshots.take(connection, self._clock(), label_ids)
+
+    def exclude(self, label_ids: Sequence[str], reason: str, excluded: bool = True) -> int:
+        """Leaves labels out of `labels` and of new snapshots, or (excluded=False) takes them in; how many changed."""
+        with self._database.writing() as connection:
+            return erasing.exclude(connection, self._clock(), label_ids, reason, excluded)
+
+    def erase_labeller(self, labeller: str, reason: str) -> int:
+        """Takes a person's name and free text out for good; their choices stay, as nobody's. How many texts went."""
+        with self._database.writing() as connection:
+            return erasing.erase_labeller(connection, self._clock(), labeller, reason)
+
+    def erase_question(self, name: str, reason: str) -> int:
+        """Takes a question's texts, and what was written about them, out for good; its labels are read no more."""
+        with self._database.writing() as connection:
+            return erasing.erase_question(connection, self._clock(), name, reason)
+
+    def verify(self) -> list[str]:
+        """Faults in words; empty where no label is lost, doubled, on the wrong side or unaccounted for (verify.py)."""
+        with self._database.reading() as connection:
+            return checking.verify(connection)
 
     def snapshot_labels(self, id: str) -> list[Label]:
         """The labels as they were frozen, also those that were retracted since."""

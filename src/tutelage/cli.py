@@ -247,7 +247,8 @@ def carry_out(name: str, job: Any, place: Place) -> int:
 @contextmanager
 def labelling_page(job: Any, path: Path) -> Iterator[None]:
     """The page beside a run that asks people, in a process of its own, so that no answer waits for training."""
-    if getattr(getattr(job, "asking", job), "labeller", "") != "human":
+    asking = getattr(job, "asking", job)
+    if getattr(asking, "labeller", "") != "human" or getattr(asking, "without_page", False):
         yield
         return
     page = subprocess.Popen([sys.executable, "-m", "tutelage", "label", "--from-run", str(path)])

@@ -24,6 +24,7 @@ from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements, judged, tokenised
 from tutelage.data.order import minibatch
 from tutelage.data.pretrained import load_sequence_classifier
+from tutelage.data.records import candidate_id
 from tutelage.execution.learner import LocalLearner
 from tutelage.feedback.answering import Labeller
 from tutelage.feedback.asking import Label
@@ -125,6 +126,7 @@ def live(
     wanted = config.rounds * config.labels_per_round
     tell(run, stage, store.labels(), waiting=True)
     for version in stage.steps(wanted, shows=("labels", "win_rate"), state={"apprentice": apprentice}):
+        forget_after(stage, version)
         if answered(stage) >= wanted:
             break
         keep_open(config, apprentice, version, store)
@@ -155,7 +157,8 @@ def keep_open(config: LoopConfig, apprentice: Apprentice, version: int, store: S
     prompts = [material.prompts[place] for place in rng.permutation(len(material.prompts))[:missing]]
     _, replies = material.speaker.replies(prompts, 1_000_000 * (config.seed + 1) + version, 2)
     pairs = Pairs(
-        name=f"version-{version:05d}",
+        # a lap that is done again after a kill may have learned from other answers: its questions have other names
+        name=f"version-{version:05d}-{candidate_id(*replies)}",
         policy=f"version-{version}",
         prompts=prompts,
         replies=[(replies[2 * place], replies[2 * place + 1]) for place in range(len(prompts))],
@@ -200,6 +203,14 @@ def answers_of(speaker: stages.Speaker, known: Sequence[Label], stage: Run) -> J
 def versions(stage: Run) -> list[dict[str, Any]]:
     """One row a policy version: the snapshot that it was trained on, and the answers that were new in it."""
     return read_lines(stage.path / VERSIONS) if (stage.path / VERSIONS).exists() else []
+
+
+def forget_after(stage: Run, version: int) -> None:
+    """Drops versions that a kill left behind the last checkpoint: their answers are to be learned from again."""
+    rows = versions(stage)
+    if any(row["version"] > version for row in rows):
+        (stage.path / VERSIONS).unlink()
+        append_lines(stage.path / VERSIONS, [row for row in rows if row["version"] <= version])
 
 
 def answered(stage: Run) -> int:

@@ -45,6 +45,7 @@ STORE, COMPARISONS, PROMPTS, LINEAGE = "feedback.db", "comparisons.jsonl", "prom
 def loop(config: LoopConfig, run: Run) -> dict[str, Any]:
     """Every stage that is not finished yet; returns gold (where it is known), Elo and labels by round."""
     refuse_contradictions(config)
+    labeller_of(config.asking.labeller, config.asking.judge_model, config.seed)  # before anything is trained
     with Store.open(run.path / STORE) as store:
         todo = LIVE if config.live else plan(config)
         stages.run_stages({name: partial(act, config, run, store) for name, act in todo.items()}, run)

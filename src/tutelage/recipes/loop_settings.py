@@ -28,6 +28,8 @@ class Questions:
     uniform_fraction: float = 0.2
     """Share of the questions that is drawn uniformly in any case; 0.1 at least."""
     candidates_per_label: int = 4
+    without_page: bool = False
+    """Of human: open no labelling page; people come by `tutelage label --from-run RUN`."""
     wait_s: float = 0.0
     """Seconds without a new answer after which a round goes on with the answers that came and withdraws the other
     questions; 0 waits for ever."""

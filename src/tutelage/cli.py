@@ -251,7 +251,9 @@ def labelling_page(job: Any, path: Path) -> Iterator[None]:
     if getattr(asking, "labeller", "") != "human" or getattr(asking, "without_page", False):
         yield
         return
-    page = subprocess.Popen([sys.executable, "-m", "tutelage", "label", "--from-run", str(path)])
+    page = subprocess.Popen(
+        [sys.executable, "-c", "from tutelage.cli import main; main()", "label", "--from-run", str(path)]
+    )
     try:
         yield
     finally:

@@ -17,12 +17,12 @@ INTERESTS = {"uniform": questions.uniform, "disagreement": questions.disagreemen
 
 @dataclass(frozen=True)
 class Pairs:
-    """What could be asked. name: what the questions' names begin with; policy: version of what wrote the replies
+    """What could be asked. name: what the questions' names begin with; policies: versions of what wrote the replies
     scores: (prompt, reply) texts -> [N, M] by each member of a reward model, None where there is none yet
     """
 
     name: str
-    policy: str
+    policies: tuple[str, str]
     prompts: Sequence[str]
     replies: Sequence[tuple[str, str]]
     scores: Callable[[list[tuple[str, str]]], np.ndarray] | None
@@ -57,7 +57,7 @@ def asked_of(pairs: Pairs, count: int, uniform_fraction: float) -> list[Asking]:
             candidates=candidates_of(pairs, places[row], None if means_NK is None else means_NK[row]),
             name=f"{pairs.name}-{number:05d}",
             asked_with=float(min(1.0, probs_N[row])),
-            policy=pairs.policy,
+            policy=pairs.policies[0],
         )
         for number, row in enumerate(taken)
     ]
@@ -68,7 +68,7 @@ def candidates_of(pairs: Pairs, place: int, scores_K: np.ndarray | None) -> tupl
         Candidate(
             id=candidate_id(pairs.name, pairs.prompts[place], slot, text),
             text=text,
-            policy=pairs.policy,
+            policy=pairs.policies[slot],
             score=None if scores_K is None else float(scores_K[slot]),
         )
         for slot, text in enumerate(pairs.replies[place])

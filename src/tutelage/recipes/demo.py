@@ -142,7 +142,7 @@ def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
         rng = np.random.default_rng([config.seed, 2])
         rows = [labelled(prompt, list(pair), rng) for prompt, pair in zip(prompts, pairs, strict=True)]
     else:
-        asked = Pairs("demo", "sft", prompts, pairs, scores=None, interest="uniform", seed=config.seed)
+        asked = Pairs("demo", ("sft", "sft"), prompts, pairs, scores=None, interest="uniform", seed=config.seed)
         rows = answered(asked, labeller_of(config.labeller, config.judge_model, config.seed), run)
     append_lines(stage.path / COMPARISONS, [row.row() for row in rows])
     right = labellers.agreement_fraction([row.chosen() for row in rows], [gold_choice(row) for row in rows])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tutelage.data.records import Comparison
 from tutelage.feedback.asking import Label
 from tutelage.formulas import intervals, kl
 from tutelage.policies.language import Frozen
@@ -41,7 +42,7 @@ class Drift:
         gain_P = (score(batch).sum(dim=1) - score(self.sample).sum(dim=1)).double().numpy()
         log_ratio_BT = kl.k1(self.speaker.policy.log_probs(batch), reference(batch))
         return {
-            **rated("win_rate", gain_P),
+            **rated("win_rate_by_reward_model", gain_P),
             **rated("shorter", words(self.first) - words(self.replies)),
             "words": float(words(self.replies).mean()),
             "words_first": float(words(self.first).mean()),
@@ -51,6 +52,22 @@ class Drift:
     def samples(self, count: int = 4) -> list[dict[str, Any]]:
         rows = zip(self.prompts[:count], self.first, self.replies, strict=False)
         return [{"prompt": prompt, "first": first, "response": reply} for prompt, first, reply in rows]
+
+
+def over_first(labels: Sequence[Label], first: str, newest: int = 30) -> dict[str, float]:
+    """Win rate of the newer policy over the first one in the last of the answers that set them side by side."""
+    pairs = [each.comparison for each in labels if first in {c.policy for c in each.comparison.candidates}][-newest:]
+    decided = [row for row in pairs if row.best is not None or row.verdict.ranking or row.verdict.strength == 0.0]
+    if not decided:
+        return {}
+    return rated("win_rate", np.array([outcome(row, first) for row in decided]))
+
+
+def outcome(row: Comparison, first: str) -> float:
+    """1 where the reply that is not the first policy's won, -1 where it lost, 0 for a tie."""
+    if row.best is None or row.verdict.strength == 0.0:
+        return 0.0
+    return -1.0 if row.candidates[row.best].policy == first else 1.0
 
 
 def words(texts: Sequence[str]) -> np.ndarray:

@@ -32,22 +32,26 @@ from tutelage.feedback.store import Store
 from tutelage.policies.language import Frozen
 from tutelage.recipes import stages
 from tutelage.recipes.asking import Pairs, asked_of
-from tutelage.recipes.drift import Drift, what_wins
+from tutelage.recipes.drift import Drift, over_first, what_wins
 from tutelage.recipes.loop_settings import LoopConfig
 from tutelage.rewards.language import ModelScore, RewardModel, start_head
 from tutelage.runs.files import append_lines, read_lines, write_folder, write_json
 from tutelage.runs.run import Run
 
-LIVE, VERSIONS, ANSWERS = "live.json", "versions.jsonl", "comparisons.jsonl"
+LIVE, VERSIONS, ANSWERS, FIRST = "live.json", "versions.jsonl", "comparisons.jsonl", "first"
 WAIT_S = 0.5  # between two looks for new answers
 
 
 @dataclass(frozen=True)
 class Material:
-    """speaker: the policy that learns; prompts: to ask about and to train on; unseen: to compare policies on."""
+    """speaker: the policy that learns; first, first_speaker: where it started, the folder and a policy that stays so
+
+    prompts: to ask about and to train on; unseen: to compare policies on
+    """
 
     speaker: stages.Speaker
     first: str
+    first_speaker: stages.Speaker
     prompts: list[str]
     unseen: list[str]
 
@@ -125,7 +129,7 @@ def live(
     drift = Drift(material.speaker, material.unseen, config.seed + 50)
     wanted = config.rounds * config.labels_per_round
     tell(run, stage, store.labels(), waiting=True)
-    for version in stage.steps(wanted, shows=("labels", "win_rate"), state={"apprentice": apprentice}):
+    for version in stage.steps(wanted, shows=("labels", "kl_nats_to_first"), state={"apprentice": apprentice}):
         forget_after(stage, version)
         if answered(stage) >= wanted:
             break
@@ -152,22 +156,26 @@ def keep_open(config: LoopConfig, apprentice: Apprentice, version: int, store: S
     missing = pace.open_questions - (len(still) - len(old))
     if missing <= 0:
         return
-    material = apprentice.material
     rng = np.random.default_rng([config.seed, version, len(still)])
-    prompts = [material.prompts[place] for place in rng.permutation(len(material.prompts))[:missing]]
-    _, replies = material.speaker.replies(prompts, 1_000_000 * (config.seed + 1) + version, 2)
-    pairs = Pairs(
-        # a lap that is done again after a kill may have learned from other answers: its questions have other names
-        name=f"version-{version:05d}-{candidate_id(*replies)}",
-        policy=f"version-{version}",
-        prompts=prompts,
-        replies=[(replies[2 * place], replies[2 * place + 1]) for place in range(len(prompts))],
-        scores=None,
-        interest="uniform",
-        seed=version,
-    )
-    if pairs.differing():
-        store.ask(asked_of(pairs, missing, 1.0))
+    beside_first = int(rng.binomial(missing, pace.against_first))
+    prompts = apprentice.material.prompts
+    places = rng.permutation(len(prompts))[:missing].tolist()
+    for kind, mine in (("first", places[:beside_first]), ("same", places[beside_first:])):
+        pairs = pairs_of(apprentice, version, kind, [prompts[place] for place in mine])
+        if pairs.differing():
+            store.ask(asked_of(pairs, len(mine), 1.0))
+
+
+def pairs_of(apprentice: Apprentice, version: int, kind: str, prompts: list[str]) -> Pairs:
+    """Two replies of the newest policy, or one of it and one of the first policy."""
+    material, newest = apprentice.material, f"version-{version}"
+    seed = 1_000_000 * (apprentice.config.seed + 1) + version
+    two = [material.speaker, material.speaker if kind == "same" else material.first_speaker]
+    replies = [each.replies(prompts, seed + 1000 * slot)[1] if prompts else [] for slot, each in enumerate(two)]
+    # a lap that is done again after a kill may have learned from other answers: its questions have other names
+    name = f"version-{version:05d}-{kind}-{candidate_id(*replies[0], *replies[1])}"
+    policies = (newest, newest if kind == "same" else FIRST)
+    return Pairs(name, policies, prompts, list(zip(*replies, strict=True)), None, "uniform", seed)
 
 
 def version_of(question: str) -> int:
@@ -228,15 +236,12 @@ def published(stage: Run, version: int, snapshot: str, known: Sequence[Label], n
 
 def tell(run: Run, stage: Run, known: Sequence[Label], *, waiting: bool) -> None:
     """What the page shows beside the questions."""
-    moved = {name: stage.latest[name] for name in TOLD if name in stage.latest}
-    if "kl_nats_to_first" in moved:
-        moved["kl_nats"] = moved.pop("kl_nats_to_first")
+    moved = over_first(known, FIRST)
+    if "kl_nats_to_first" in stage.latest:
+        moved["kl_nats"] = stage.latest["kl_nats_to_first"]
     says = "waiting for your answers" if waiting else "learning from your answers"
     about = {"version": stage.step, "policy": f"version-{stage.step}", "labels": len(known), "waiting": waiting}
     write_json(run.path / LIVE, {**about, **moved, "says": says, "wins": what_wins(known)})
-
-
-TOLD = ("win_rate", "win_rate_low", "win_rate_high", "kl_nats_to_first")
 
 
 def summary(stage: Run, store: Store) -> dict[str, Any]:
@@ -244,7 +249,9 @@ def summary(stage: Run, store: Store) -> dict[str, Any]:
     kinds = [each.comparison.verdict.rater_kind for each in store.labels()]
     shares = {f"share_{kind}": kinds.count(kind) / len(kinds) for kind in ("human", "synthetic", "model")}
     waits = [row["seconds_from_answer"] for row in rows for _ in row["new"]]
+    people = {f"{name}_by_answers": value for name, value in over_first(store.labels(), FIRST).items()}
     return {
+        **people,
         "versions": len(rows),
         "labels": len(kinds),
         **shares,

@@ -185,7 +185,7 @@ def pairs_of(lap: Lap, config: LoopConfig, run: Run, stage: Run) -> Pairs:
     )
     return Pairs(
         name=lap.name,
-        policy=lap.before or "first",
+        policies=(lap.before or "first", lap.before or "first"),
         prompts=prompts,
         replies=[(replies[2 * place], replies[2 * place + 1]) for place in range(len(prompts))],
         scores=(lambda texts: scorer.members(texts)[0]) if scorer else None,
@@ -264,7 +264,7 @@ def live_stage(config: LoopConfig, run: Run, store: Store, stage: Run) -> dict[s
     first = folder_of(config, run, None)
     prompts = [row["prompt"] for row in read_lines(run.path / "policy" / PROMPTS)]
     labeller = labeller_of(config.asking.labeller, config.asking.judge_model, config.seed)
-    material = Material(speaker_of(config, first), first, prompts, unseen_prompts(config))
+    material = Material(speaker_of(config, first), first, speaker_of(config, first), prompts, unseen_prompts(config))
     return live(config, material, labeller, store, run, stage)
 
 

@@ -55,6 +55,8 @@ class Pace:
     """New answers that set off a lap: the reward model learns, the policy is optimised, new questions are asked."""
     open_questions: int = 12
     """Kept open, so that nobody waits for training."""
+    against_first: float = 0.25
+    """Share of the questions that set the newest policy beside the first one: from their answers comes the win rate."""
     stale_versions: int = 4
     """A question about a policy that was replaced so often is withdrawn."""
     reward_model_updates: int = 12

@@ -1,5 +1,0 @@
-"""`python -m tutelage`: the command line."""
-
-from tutelage.cli import main
-
-main()

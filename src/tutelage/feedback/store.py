@@ -89,12 +89,21 @@ class Store:
             return asked.labeller(connection, self._clock(), name, kind)
 
     def claim(
-        self, labeller: str, count: int = 1, kinds: Sequence[str] | None = None, lease_s: float = LEASE_SECONDS
+        self,
+        labeller: str,
+        count: int = 1,
+        kinds: Sequence[str] | None = None,
+        lease_s: float = LEASE_SECONDS,
+        names: Sequence[str] | None = None,
+        chance: random.Random | None = None,
     ) -> list[Assignment]:
-        """At most `count` questions: this labeller's live leases first, renewed, then by priority and order asked."""
-        wish = claims.Claim(labeller, count, kinds, lease_s)
+        """At most `count` questions: this labeller's live leases first, renewed, then by priority and order asked.
+
+        names: only some of these; chance: draws the order on the screen, for a rehearsal that is to be repeated
+        """
+        wish = claims.Claim(labeller, count, kinds, lease_s, names)
         with self._database.writing() as connection:
-            return claims.claim(connection, self._clock(), wish, self._chance)
+            return claims.claim(connection, self._clock(), wish, chance or self._chance)
 
     def extend(self, labeller: str, assignment: str, lease: str, lease_s: float = LEASE_SECONDS) -> float:
         """Renews a lease; until when it runs (seconds since 1970). LeaseLost where somebody else has its place."""

@@ -1,0 +1,3 @@
+// What the server told this page at the start.
+
+export const settings = JSON.parse(document.getElementById("settings").textContent);

@@ -232,7 +232,7 @@ def test_what_is_not_ones_own_is_refused_by_name(store, clock):
         (UnknownAssignment, (ann, "guessed", given.lease)),
         (NotYours, (bob, given.id, given.lease)),
         (LeaseLost, (ann, given.id, "forged")),
-        (UnknownAssignment, ("nobody", given.id, given.lease)),
+        (NotYours, ("nobody", given.id, given.lease)),
     ):
         with pytest.raises(error):
             store.answer(*arguments, "k", said)

@@ -119,7 +119,8 @@ def verify(asked: Verify) -> int:
         print(f"  {each}")
     if len(faults) > SHOWN_FAULTS:
         print(f"  and {len(faults) - SHOWN_FAULTS} more")
-    print(f"{len(faults)} faults" if faults else "nothing lost, doubled, on the wrong side or unaccounted for")
+    found = f"{len(faults)} fault{'s' * (len(faults) > 1)}"
+    print(found if faults else "nothing lost, doubled, on the wrong side or unaccounted for")
     return 1 if faults else 0
 
 

@@ -108,7 +108,7 @@ class Store:
     def extend(self, labeller: str, assignment: str, lease: str, lease_s: float = LEASE_SECONDS) -> float:
         """Renews a lease; until when it runs (seconds since 1970). LeaseLost where somebody else has its place."""
         with self._database.writing() as connection:
-            row = answers.held_by(connection, labeller, assignment, lease)
+            row = claims.leased(connection, labeller, assignment, lease)
             return claims.extend(connection, self._clock(), row, lease_s)
 
     def answer(
@@ -153,7 +153,7 @@ class Store:
         with self._database.writing() as connection:
             log = chain.Log.of(connection, self._clock())
             before = answers.repeated(connection, whose[0], key, kind, whose[1])
-            return before or act(log, answers.held_by(connection, *whose))
+            return before or act(log, claims.leased(connection, *whose))
 
     def undo(self, labeller: str, key: str, event: str | None = None, lease_s: float = LEASE_SECONDS) -> Assignment:
         """Takes back the labeller's last answer or skip, or the one of this event among their last 20, and leases its

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -74,6 +76,13 @@ def _sentiment() -> tuple[type, Callable[..., Any]]:
     return SentimentConfig, sentiment
 
 
+def _loop() -> tuple[type, Callable[..., Any]]:
+    from tutelage.recipes.loop import loop
+    from tutelage.recipes.loop_settings import LoopConfig
+
+    return LoopConfig, loop
+
+
 def _overoptimise() -> tuple[type, Callable[..., Any]]:
     from tutelage.recipes.overoptimise import OveroptimiseConfig, overoptimise
 
@@ -131,6 +140,7 @@ VERBS = {
         _evaluation("learning_curve", "LearningCurveJob", "learning_curve_job"),
         "runs/learning-curve",
     ),
+    "loop": Verb("rounds of asking, reward model and PPO; with --live while people answer", _loop, "runs/loop"),
     "overoptimise": Verb("gold against proxy as a policy is optimised too far", _overoptimise, "runs/overoptimise"),
     "recipe sentiment": Verb("Ziegler 2019 in small: positive stories", _sentiment, "runs/sentiment"),
 }
@@ -143,6 +153,7 @@ ASIDES = {
         "tutelage.recipes.correspondence",
     ),
     "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
+    "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
     "label": Aside(
         "ask people on a page: tutelage label FILE, --from-run RUN or --project DIR", "tutelage.studio.command"
     ),
@@ -231,7 +242,8 @@ def carry_out(name: str, job: Any, place: Place) -> int:
     run.skip_preflight = place.skip_preflight
     run.trackers = tuple(tracker(each, run.path) for each in place.track)
     try:
-        run.mark_finished(VERBS[name].load()[1](job, run))
+        with labelling_page(job, run.path):
+            run.mark_finished(VERBS[name].load()[1](job, run))
     except KeyboardInterrupt:
         run.interrupted()
         print(f"tutelage: interrupted at {run.where}. {run.path} is usable. {how_to_resume(run)}", file=sys.stderr)
@@ -244,6 +256,23 @@ def carry_out(name: str, job: Any, place: Place) -> int:
             each.close()
     say(run)
     return 0
+
+
+@contextmanager
+def labelling_page(job: Any, path: Path) -> Iterator[None]:
+    """The page beside a run that asks people, in a process of its own, so that no answer waits for training."""
+    asking = getattr(job, "asking", job)
+    if getattr(asking, "labeller", "") != "human" or getattr(asking, "without_page", False):
+        yield
+        return
+    page = subprocess.Popen(
+        [sys.executable, "-c", "from tutelage.cli import main; main()", "label", "--from-run", str(path)]
+    )
+    try:
+        yield
+    finally:
+        page.terminate()
+        page.wait(timeout=10)
 
 
 def how_to_resume(run: Run) -> str:

@@ -127,8 +127,8 @@ def test_every_stage_is_planned_once_and_quick_is_smaller():
     assert named("ppo", whole.settings[1], 2) in plan(whole)
     assert named("ppo", whole.settings[1], 3) not in plan(whole)
     assert [(each.labels, each.width) for each in whole.settings] == [
-        (200, 128),
-        (600, 128),
+        (100, 128),
+        (400, 128),
         (2000, 128),
         (2000, 64),
         (2000, 32),

@@ -31,12 +31,19 @@ FIRST_PAGE, LAST_PAGE = 64, 1_000  # questions looked at in one go
 
 @dataclass(frozen=True)
 class Claim:
-    """Who wants how many, of which kinds, for how long (seconds)."""
+    """Who wants how many, of which kinds, for how long (seconds); names: only some of these questions."""
 
     labeller: str
     count: int
     kinds: Sequence[str] | None
     lease_s: float
+    names: Sequence[str] | None = None
+
+    @property
+    def among(self) -> list[Any]:
+        """What a question must be, as conditions."""
+        wanted = ((Q.c.kind, self.kinds), (Q.c.name, self.names))
+        return [column.in_(list(values)) for column, values in wanted if values is not None]
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MOST:
@@ -67,7 +74,7 @@ def claim(connection: Connection, at: float, wish: Claim, chance: random.Random)
 def _own(wish: Claim, at: float) -> Any:
     query = select(A.c.id, A.c.question, A.c.expires_at).join(Q, Q.c.name == A.c.question)
     live = (A.c.labeller == wish.labeller, A.c.state == "leased", A.c.expires_at > at, Q.c.withdrawn.is_(None))
-    query = query.where(*live, *([Q.c.kind.in_(wish.kinds)] if wish.kinds is not None else []))
+    query = query.where(*live, *wish.among)
     return query.order_by(A.c.seq, Q.c.priority.desc(), Q.c.asked).limit(wish.count)
 
 
@@ -77,9 +84,7 @@ def _offered(connection: Connection, wish: Claim, at: float) -> Iterator[str]:
     In pages, so that the time does not depend on what a database guesses of a query over both tables.
     """
     query = select(Q.c.name, Q.c.wanted, Q.c.counted).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted)
-    if wish.kinds is not None:
-        query = query.where(Q.c.kind.in_(wish.kinds))
-    query = query.order_by(Q.c.priority.desc(), Q.c.asked)
+    query = query.where(*wish.among).order_by(Q.c.priority.desc(), Q.c.asked)
     start, page = 0, FIRST_PAGE
     while True:
         rows = connection.execute(query.offset(start).limit(page)).all()

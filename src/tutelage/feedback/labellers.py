@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -25,7 +25,8 @@ class SyntheticLabeller:
     """Chooses by P(first) = σ(sharpness · (opinion_first − opinion_second) + first_bias), and slips now and then.
 
     opinion: the taste; sharpness: log-odds a unit of opinion; first_bias: log-odds for what is shown first;
-    mistake_fraction: share of answers given without looking.
+    mistake_fraction: share of answers given without looking; tires_after: questions in a row after which half of the
+    sharpness is gone (`tired`), None: never.
     """
 
     name: str
@@ -33,6 +34,13 @@ class SyntheticLabeller:
     sharpness: float = 5.0
     first_bias: float = 0.0
     mistake_fraction: float = 0.0
+    tires_after: float | None = None
+
+    def tired(self, answered: int) -> SyntheticLabeller:
+        """The same labeller after so many questions in a row: sharpness · 2^(−answered / tires_after)."""
+        if self.tires_after is None:
+            return self
+        return replace(self, sharpness=self.sharpness * 0.5 ** (answered / self.tires_after))
 
     def choose(self, prompt: str, responses: Sequence[str], rng: np.random.Generator) -> int:
         """Index of the preferred response, of those shown in this order; more than two by Gumbel-max (Plackett–Luce).

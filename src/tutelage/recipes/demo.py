@@ -23,6 +23,7 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.reward_losses import PAIRS, agreement
 from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
 from tutelage.algorithms.sft import SFTConfig
+from tutelage.data.errors import InputError
 from tutelage.data.helpdesk import demonstrations as desk_demonstrations
 from tutelage.data.helpdesk import tokenizer as desk_tokenizer
 from tutelage.data.helpdesk import world
@@ -35,9 +36,13 @@ from tutelage.data.tokens import Codec
 from tutelage.evaluation.replies import Judged, win_rate
 from tutelage.execution.native import SamplingSettings
 from tutelage.feedback import labellers
+from tutelage.feedback.answering import Labeller
+from tutelage.feedback.store import Store
 from tutelage.formulas import best_of_n, intervals
 from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
+from tutelage.recipes.asking import Pairs, asked_of
+from tutelage.recipes.labelling import labeller_of
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel, TextScore
 from tutelage.runs.files import append_lines, read_lines, write_folder
@@ -50,12 +55,17 @@ class DemoConfig:
     """Settings of the demo.
 
     seed: of everything. labels: comparisons, at most 2,000. evaluation_prompts: unseen ones, one reply each.
+    labeller: synthetic; human (you, at a page that opens in the browser, asked human_labels times); a reward model's
+        folder; or the address of an OpenAI-compatible API, whose model is judge_model.
     best_of: n of the larger best-of-n. best_quarter_steps: supervised steps more, on the best quarter alone.
     """
 
     seed: int = 0
     demonstrations: int = 6000
     labels: int = 2000
+    labeller: str = "synthetic"
+    judge_model: str = ""
+    human_labels: int = 50
     ppo_prompts: int = 4000
     evaluation_prompts: int = 512
     best_of: int = 16
@@ -125,13 +135,32 @@ def loaded(config: DemoConfig, run: Run, stage: str) -> stages.Speaker:
 def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
     """Two replies of the SFT policy to each prompt, one choice by one of the labellers, the display order random."""
     speaker = loaded(config, run, "sft")
-    prompts = world.prompts("labels", config.labels, config.seed)
+    prompts = world.prompts("labels", config.human_labels if config.labeller == "human" else config.labels, config.seed)
     _, replies = speaker.replies(prompts, config.seed + 1, 2, stage.piece)
-    rng = np.random.default_rng([config.seed, 2])
-    rows = [labelled(prompt, list(replies[2 * i : 2 * i + 2]), rng) for i, prompt in enumerate(prompts)]
+    pairs = [(replies[2 * i], replies[2 * i + 1]) for i in range(len(prompts))]
+    if config.labeller == "synthetic":
+        rng = np.random.default_rng([config.seed, 2])
+        rows = [labelled(prompt, list(pair), rng) for prompt, pair in zip(prompts, pairs, strict=True)]
+    else:
+        asked = Pairs("demo", ("sft", "sft"), prompts, pairs, scores=None, interest="uniform", seed=config.seed)
+        rows = answered(asked, labeller_of(config.labeller, config.judge_model, config.seed), run)
     append_lines(stage.path / COMPARISONS, [row.row() for row in rows])
     right = labellers.agreement_fraction([row.chosen() for row in rows], [gold_choice(row) for row in rows])
-    return {"labels": len(rows), "labellers_agree_with_gold": right}
+    kinds = [row.verdict.rater_kind for row in rows]
+    shares = {f"share_{kind}": kinds.count(kind) / len(rows) for kind in ("human", "synthetic", "model")}
+    return {"labels": len(rows), **shares, "labellers_agree_with_gold": right}
+
+
+def answered(asked: Pairs, labeller: Labeller, run: Run) -> list[Comparison]:
+    """The answers to all pairs that differ, by way of the run's feedback store; those in which one reply won."""
+    with Store.open(run.path / STORE) as store:
+        labeller.answer(store, store.ask(asked_of(asked, len(asked.prompts), 1.0)))
+        rows = [each.comparison for each in store.labels() if each.comparison.best is not None]
+    if len(rows) < 2:
+        raise InputError(
+            f"{len(rows)} of the answers prefer one reply, 2 are the least. Resume the run to answer more."
+        )
+    return rows
 
 
 def labelled(prompt: str, replies: list[str], rng: np.random.Generator) -> Comparison:
@@ -142,7 +171,7 @@ def labelled(prompt: str, replies: list[str], rng: np.random.Generator) -> Compa
     return compared(prompt, replies, choice, shown, rater=labeller.name, rater_kind="synthetic")
 
 
-COMPARISONS = "comparisons.jsonl"
+COMPARISONS, STORE = "comparisons.jsonl", "feedback.db"
 PANEL = labellers.panel(helpdesk.gold)
 
 

@@ -64,7 +64,7 @@ class OveroptimiseConfig:
     quick: bool = False
     seeds: int = 5
     further_seeds: int = 3
-    labels: tuple[int, ...] = (200, 600, 2000)
+    labels: tuple[int, ...] = (100, 400, 2000)
     widths: tuple[int, ...] = (32, 64, 128)
     members: int = 4
     uncertainty_coefficient: float = 0.5
@@ -81,7 +81,7 @@ class OveroptimiseConfig:
     )
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(
-            steps=60,
+            steps=64,
             trajectories=64,
             epochs=1,
             learning_rate=5e-4,
@@ -111,7 +111,7 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
     return replace(
         config,
         seeds=3,
-        labels=(200, 1000),
+        labels=(100, 1000),
         widths=(128,),
         members=3,
         pool=3000,
@@ -120,7 +120,7 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
         evaluation_prompts=64,
         held_out_labels=(1000,),
         sft=replace(config.sft, steps=350),
-        ppo=replace(config.ppo, steps=44, trajectories=48),
+        ppo=replace(config.ppo, steps=48, trajectories=48),
     )
 
 

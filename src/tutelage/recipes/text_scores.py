@@ -50,17 +50,22 @@ class TextScorer:
         limit = min(max_tokens, context_tokens(model.models[0].model) or max_tokens)
         return TextScorer(model.eval(), combine, Codec(load_tokenizer(name)), limit)
 
-    @torch.no_grad()
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, int]:
         """([N] scores of (prompt, reply) texts, how many were cut to fit)."""
+        scores_NM, cut = self.members(pairs)
+        return self.combine(torch.from_numpy(scores_NM).t()).numpy(), cut
+
+    @torch.no_grad()
+    def members(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, int]:
+        """([N, M] scores by each member, how many texts were cut to fit)."""
         fitted = [fit(self.codec, prompt, response, self.limit) for prompt, response in pairs]
         rows = [written(prompt, response) for prompt, response, _ in fitted]
         device = next(self.model.parameters()).device
-        scores_N = np.zeros(len(rows))
+        scores: dict[int, np.ndarray] = {}
         for part in parts_by_length(torch.tensor([len(row.actions) for row in rows]), TOKENS_AT_ONCE):
             batch = Batch.of([rows[place] for place in part.tolist()]).to(device)
-            scores_N[part.numpy()] = self.combine(self.model(batch).t()).double().cpu().numpy()
-        return scores_N, sum(cut for *_, cut in fitted)
+            scores |= dict(zip(part.tolist(), self.model(batch).double().cpu().numpy(), strict=True))
+        return np.stack([scores[place] for place in range(len(rows))]), sum(cut for *_, cut in fitted)
 
     def of_questions(self, questions: Sequence[Question]) -> tuple[list[np.ndarray], int]:
         """(K scores of each question, how many replies were cut to fit)."""

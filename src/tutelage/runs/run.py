@@ -21,6 +21,7 @@ import torch
 
 from tutelage.data.errors import InputError
 from tutelage.data.linear import library
+from tutelage.feedback.people import holds_people
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
 from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, read_json, read_lines, write_json
 from tutelage.runs.progress import Progress
@@ -28,6 +29,7 @@ from tutelage.runs.settings import CHECKPOINT_SECONDS
 from tutelage.runs.trackers import Tracker
 
 STATE, CONFIG, EVENTS, SAMPLES, SUMMARY = "state.json", "config.json", "events.jsonl", "samples.jsonl", "summary.json"
+ANSWERS = "feedback.db"  # of a run that asks people
 LOGS = (EVENTS, SAMPLES)
 BEFORE_THE_FIRST_STATE = {CONFIG, f"{CONFIG}.part", f"{STATE}.part"}  # what a kill may leave of a run not yet begun
 
@@ -290,6 +292,7 @@ def _make_room(path: Path, resume: bool, overwrite: bool) -> None:
     if occupied and (overwrite or resume):
         refuse_if_running(path)
     if occupied and overwrite:
+        _refuse_peoples_answers(path)
         shutil.rmtree(path)
     elif occupied and not resume:
         raise InputError(
@@ -297,6 +300,15 @@ def _make_room(path: Path, resume: bool, overwrite: bool) -> None:
             "after its last finished stage, or --overwrite to replace it."
         )
     _make_folder(path)
+
+
+def _refuse_peoples_answers(path: Path) -> None:
+    """What people answered cannot be made again."""
+    if (path / ANSWERS).exists() and holds_people(path / ANSWERS):
+        raise InputError(
+            f"{path / ANSWERS} holds answers that people gave, so --overwrite does not touch {path}. Give another "
+            "--out, or move that file away."
+        )
 
 
 def _make_folder(path: Path) -> None:

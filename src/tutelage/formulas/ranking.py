@@ -1,0 +1,90 @@
+"""Who is how strong, from who beat whom: Bradley & Terry (1952), and the same on the scale of Elo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+from tutelage.formulas import intervals
+
+POINTS_PER_NAT = 400.0 / np.log(10.0)
+RIDGE = 1e-3  # keeps whoever never lost (or never won) finite: a prior of deviation about 32 nats
+
+
+@dataclass(frozen=True)
+class Rating:
+    """Elo points above the first player, whose rating is 0; 400 points are odds of ten to one."""
+
+    points: float
+    low: float
+    high: float
+
+
+def bradley_terry(wins_PP: np.ndarray) -> np.ndarray:
+    """[P] strengths in nats, the first one 0: P(i beats j) = σ(strength_i − strength_j).
+
+    wins_PP: [P, P] how often i beat j, a tie half for each; Newton's method on the likelihood with a weak ridge.
+    Whoever is not connected with the first player by games has a strength that means nothing (`connected`).
+    """
+    wins_PP = np.asarray(wins_PP, dtype=np.float64)
+    players = len(wins_PP)
+    if wins_PP.shape != (players, players) or players < 2:
+        raise ValueError(f"wins must be square, for two players or more, got {wins_PP.shape}")
+    if (wins_PP < 0).any() or not np.isfinite(wins_PP).all():
+        raise ValueError("wins must be finite and 0 or more")
+    games_PP: NDArray[np.float64] = wins_PP + wins_PP.T
+    np.fill_diagonal(games_PP, 0.0)
+    won_P: NDArray[np.float64] = wins_PP.sum(axis=1) - wins_PP.diagonal()
+    strengths_P: NDArray[np.float64] = np.zeros(players)
+    for _ in range(100):
+        step_P = _newton_step(games_PP, won_P, strengths_P)
+        strengths_P = strengths_P + step_P * min(1.0, 2.0 / max(1e-12, float(np.abs(step_P).max())))
+        if float(np.abs(step_P).max()) < 1e-10:
+            break
+    return strengths_P - strengths_P[0]
+
+
+def _newton_step(
+    games_PP: NDArray[np.float64], won_P: NDArray[np.float64], strengths_P: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    probs_PP: NDArray[np.float64] = expit(strengths_P[:, None] - strengths_P[None, :])
+    slope_P = won_P - (games_PP * probs_PP).sum(axis=1) - RIDGE * strengths_P
+    curve_PP = -games_PP * probs_PP * (1.0 - probs_PP)
+    np.fill_diagonal(curve_PP, RIDGE - curve_PP.sum(axis=1))
+    step_P: NDArray[np.float64] = np.linalg.solve(curve_PP, slope_P)
+    return step_P
+
+
+def connected(wins_PP: np.ndarray) -> np.ndarray:
+    """[P] whether each player is joined with the first by games, be it through others."""
+    games_PP = (np.asarray(wins_PP) + np.asarray(wins_PP).T) > 0
+    reached_P = np.arange(len(games_PP)) == 0
+    while True:
+        wider_P = reached_P | games_PP[reached_P].any(axis=0)
+        if (wider_P == reached_P).all():
+            return reached_P
+        reached_P = wider_P
+
+
+def elo(
+    scores_NP: np.ndarray, clusters_N: Sequence[object] | np.ndarray | None = None, draws: int = 500, seed: int = 0
+) -> list[Rating]:
+    """Ratings of P players who all did the same N tasks: on each, whoever scored higher beat the other.
+
+    Intervals: 95 %, bootstrap over tasks, or over the clusters (prompts, people) that tasks belong to.
+    """
+    outcomes_NPP = 0.5 + 0.5 * np.sign(scores_NP[:, :, None] - scores_NP[:, None, :])
+    clusters_N = np.arange(len(scores_NP)) if clusters_N is None else clusters_N
+
+    def points(player: int, rows: np.ndarray) -> float:
+        return float(POINTS_PER_NAT * bradley_terry(outcomes_NPP[rows].sum(axis=0))[player])
+
+    found = [Rating(0.0, 0.0, 0.0)]
+    for player in range(1, scores_NP.shape[1]):
+        value = intervals.bootstrapped(lambda rows, player=player: points(player, rows), clusters_N, draws, seed)
+        found.append(Rating(*value))
+    return found

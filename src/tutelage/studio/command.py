@@ -25,7 +25,7 @@ class Label:
     project: Path | None = None
     """Folder of a project; made on first use."""
     store: str | None = None
-    """Where answers are kept, if not in the project's folder: a path, or postgresql+psycopg://..."""
+    """Where answers are kept, if not in the project's folder: a path, or postgresql://user@host/name"""
     host: str = "127.0.0.1"
     """Address of this machine itself; others are refused."""
     port: int = 8765

@@ -99,8 +99,10 @@ def with_scale(project: Project, scale: Literal["binary", "graded"] | None) -> P
     return replace(project, settings=replace(project.settings, scale=scale))
 
 
-def ask(project: Project, store: Store, says: threading.Event) -> ReadReport:
-    """Asks all pairs of the project's file; what was asked before is not asked again. says: set once some are there.
+def ask(project: Project, store: Store, says: threading.Event, stop: threading.Event) -> ReadReport:
+    """Asks all pairs of the project's file; what was asked before is not asked again.
+
+    says: set once some are there; stop: ends it between two parts, the rest is asked the next time.
 
     A file of any length opens as fast as a short one: the first questions wait for nothing, the rest follow.
     """
@@ -113,6 +115,8 @@ def ask(project: Project, store: Store, says: threading.Event) -> ReadReport:
         for part in parts(waiting):
             store.ask(part)
             says.set()
+            if stop.is_set():
+                return report
         if report.rows_read == sum(report.dropped.values()):
             raise InputError(f"{project.source}: none of its {report.rows_read} rows can be asked: {report}.")
     finally:

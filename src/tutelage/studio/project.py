@@ -48,7 +48,7 @@ class Project:
 
     @property
     def name(self) -> str:
-        return self.settings.title or self.folder.name.removesuffix(".labels")
+        return self.settings.title or self.folder.resolve().name.removesuffix(".labels")
 
 
 def chosen(file: str | None, from_run: Path | None, folder: Path | None, store: str | None) -> Project:

@@ -40,7 +40,7 @@ export class Questions {
     const current = this.known ? null : read("current"); // after a reload, what was on the screen comes first
     const isCurrent = (each) => each.id === current;
     let found = await post("/api/claim", { count: Math.min(MOST, AHEAD + besides) });
-    if (current && found.assignments.length > AHEAD && !found.assignments.some(isCurrent)) {
+    if (current && found.assignments.length >= AHEAD && !found.assignments.some(isCurrent)) {
       found = await post("/api/claim", { count: MOST }); // it had been taken back, and stands behind those fetched ahead
     }
     const { assignments, progress } = found;

@@ -18,7 +18,7 @@ from tutelage.studio.server import only_here, serve
 class Label:
     """Answer questions on a page in your browser; one of FILE, --from-run and --project says which questions."""
 
-    file: Annotated[str | None, tyro.conf.Positional] = None
+    file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[FILE]")] = None
     """Pairs to compare: JSON lines, CSV or any other kind of docs/data.md. It is only read; answers go beside it."""
     from_run: Path | None = None
     """Folder of a run that asks people."""

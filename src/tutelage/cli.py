@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import tyro
 
 from tutelage import __version__
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import hush
 from tutelage.report.page import write as write_report
-from tutelage.runs.checkpoints import Checkpoints
 from tutelage.runs.files import read_json, write_json
-from tutelage.runs.run import CHECKPOINT_SECONDS, Reached, Run
-from tutelage.runs.settings import config_file, overridden, read_settings
+from tutelage.runs.settings import CHECKPOINT_SECONDS, config_file, overridden, read_settings
 from tutelage.runs.trackers import tracker
+
+if TYPE_CHECKING:  # it brings torch, for which whoever opens a page or asks for help should not wait
+    from tutelage.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,10 @@ ASIDES = {
         "tutelage.recipes.correspondence",
     ),
     "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
+    "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
+    "label": Aside(
+        "ask people on a page: tutelage label FILE, --from-run RUN or --project DIR", "tutelage.studio.command"
+    ),
 }
 
 
@@ -162,7 +166,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run_command(arguments: list[str]) -> int:
-    hush()
     try:
         return dispatch(arguments)
     except InputError as error:
@@ -171,6 +174,12 @@ def run_command(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("tutelage: interrupted before a run was begun; nothing was written.", file=sys.stderr)
         return 130
+
+
+def hush() -> None:
+    """Quiet transformers, where a verb has loaded it."""
+    if "transformers" in sys.modules:
+        importlib.import_module("tutelage.data.pretrained").hush()
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -185,7 +194,9 @@ def dispatch(arguments: list[str]) -> int:
             raise InputError(f"tutelage {arguments[0]} takes one run folder: tutelage {arguments[0]} runs/demo")
         return ON_RUNS[arguments[0]](Path(arguments[1]))
     if arguments[0] in ASIDES:
-        return importlib.import_module(ASIDES[arguments[0]].module).main(arguments[1:])
+        aside = importlib.import_module(ASIDES[arguments[0]].module)
+        hush()
+        return aside.main(arguments[1:])
     name = verb_of(arguments)
     if name not in VERBS:
         raise InputError(f"there is no `tutelage {name}`. There are: {', '.join([*VERBS, *ASIDES])}.")
@@ -214,6 +225,9 @@ def perform(name: str, arguments: list[str]) -> int:
 
 
 def carry_out(name: str, job: Any, place: Place) -> int:
+    from tutelage.runs.run import Run
+
+    hush()
     run = Run.create(
         place.out,
         job,
@@ -290,7 +304,10 @@ def resume(path: Path) -> int:
 
 def verify_resume(path: Path) -> int:
     """Replays every stage from its last checkpoint but one, on a copy, and compares the states that it arrives at."""
+    from tutelage.runs.checkpoints import Checkpoints
+
     name, job = stored(path)
+    hush()
     stages = [each for each in (path, *sorted(path.iterdir())) if Checkpoints(each / "checkpoints").steps()]
     if not stages:
         raise InputError(f"{path} has no checkpoint yet, so there is nothing to replay.")
@@ -300,6 +317,9 @@ def verify_resume(path: Path) -> int:
 
 def replayed(name: str, job: Any, path: Path, stage: Path) -> bool:
     """Whether this stage, resumed one checkpoint earlier, arrives at the same bits."""
+    from tutelage.runs.checkpoints import Checkpoints
+    from tutelage.runs.run import Reached, Run
+
     *_, last = Checkpoints(stage / "checkpoints").steps()
     expected = Checkpoints(stage / "checkpoints").load(last).content
     inside = stage.relative_to(path)

@@ -232,7 +232,7 @@ def test_what_is_not_ones_own_is_refused_by_name(store, clock):
         (UnknownAssignment, (ann, "guessed", given.lease)),
         (NotYours, (bob, given.id, given.lease)),
         (LeaseLost, (ann, given.id, "forged")),
-        (UnknownAssignment, ("nobody", given.id, given.lease)),
+        (NotYours, ("nobody", given.id, given.lease)),
     ):
         with pytest.raises(error):
             store.answer(*arguments, "k", said)
@@ -411,7 +411,7 @@ def test_an_erased_text_is_nowhere_in_the_file(tmp_path):
         says(store, store.labeller("Ouagadougou"), "k", notes="Tegucigalpa")
         store.erase_labeller(store.labeller("Ouagadougou"), "asked for it")
         store.erase_question("q", "asked for it")
-    everything = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+        everything = b"".join(each.read_bytes() for each in tmp_path.iterdir())
     assert not [word for word in (b"Marrakesh", b"Ouagadougou", b"Tegucigalpa") if word in everything]
 
 

@@ -11,14 +11,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tutelage.data import talks
 from tutelage.data.columns import Coding, Columns, Number, code
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport, Row
 from tutelage.data.questions import Pair, Question, Scalar, chosen, ranked
-from tutelage.data.tokens import Codec
+
+if TYPE_CHECKING:
+    from tutelage.data.tokens import Codec
 
 
 @dataclass(frozen=True)

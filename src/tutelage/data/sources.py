@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -19,7 +19,9 @@ from tutelage.data.files import TEXT, ReadReport, Row, read_rows
 from tutelage.data.questions import Pair, Question, Scalar, chosen, ranked
 from tutelage.data.records import Comparison, explained
 from tutelage.data.talks import ASSISTANT, HUMAN
-from tutelage.data.tokens import Codec
+
+if TYPE_CHECKING:  # it brings torch; a page that only asks about pairs does without
+    from tutelage.data.tokens import Codec
 
 
 def demonstrations(source: str, codec: Codec) -> tuple[list[tuple[str, str]], ReadReport]:
@@ -169,7 +171,7 @@ def _comparison(codec: Codec, row: Row, report: ReadReport) -> Question | None:
         first, second = _string(row.fields, "chosen", row), _string(row.fields, "rejected", row)
         if HUMAN in first and ASSISTANT in first:
             return _dialogue_pair(first, second, row, report)
-        prompt = _common_prefix(first, second)
+        prompt = common_prefix(first, second)
         first, second = first[len(prompt) :], second[len(prompt) :]
     return _pair(prompt, first, second, row, report)
 
@@ -297,7 +299,7 @@ def _string(fields: Mapping[str, Any], name: str, row: Row) -> str:
     return fields[name]
 
 
-def _common_prefix(first: str, second: str) -> str:
+def common_prefix(first: str, second: str) -> str:
     """What both begin with, up to a blank: an implicit prompt does not end within a word."""
     length = next(
         (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))

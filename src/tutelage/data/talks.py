@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
 from tutelage.data.errors import InputError
 from tutelage.data.files import Row
-from tutelage.data.tokens import Codec
+
+if TYPE_CHECKING:  # it brings torch, which whoever only shows a talk does without
+    from tutelage.data.tokens import Codec
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 SPEAKERS = {"user": HUMAN, "assistant": ASSISTANT, "system": "\n\nSystem:", "tool": "\n\nTool:"}

@@ -25,7 +25,7 @@ from tutelage.feedback.asking import (
     checked_name,
 )
 from tutelage.feedback.chain import Event, Log, by_key
-from tutelage.feedback.claims import checked_lease, free_places, held, leased, opaque
+from tutelage.feedback.claims import checked_lease, free_places, held, opaque
 from tutelage.feedback.saying import PRIVATE, checked_times, said_of, verdict_of
 
 A, Q, B, E = schema.assignment, schema.question, schema.label, schema.event
@@ -108,11 +108,6 @@ def repeated(connection: Connection, labeller: str, key: str, kind: str, assignm
     if before.kind != kind or before.body.get("assignment") != assignment:
         raise Refused(f"the key {key} was used before for something else. Draw a new one for every act.")
     return Receipt(before.id, before.seq, before.body.get("state", kind), repeated=True)
-
-
-def held_by(connection: Connection, labeller: str, assignment: str, lease: str) -> Any:
-    known_labeller(connection, labeller)
-    return leased(connection, labeller, assignment, lease)
 
 
 def undo(log: Log, labeller: str, key: str, event: str | None, lease_s: float) -> Assignment:

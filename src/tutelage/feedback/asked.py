@@ -120,6 +120,12 @@ def known_labeller(connection: Connection, labeller: str) -> str:
     return kind
 
 
+def names(connection: Connection) -> dict[str, str]:
+    """Labeller id -> name; without those that were erased."""
+    rows = connection.execute(select(L.c.id, L.c.name).where(L.c.name.is_not(None)))
+    return {row.id: row.name for row in rows}
+
+
 def guideline(connection: Connection, at: float, markdown: str) -> str:
     """The version of these instructions: "1", "2", …; the same text as the present one is the same version."""
     if not isinstance(markdown, str) or not markdown.strip():

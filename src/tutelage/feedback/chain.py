@@ -120,6 +120,17 @@ def last(connection: Connection) -> int:
     return connection.execute(select(func.coalesce(func.max(schema.event.c.seq), 0))).scalar_one()
 
 
+def end_of(connection: Connection) -> tuple[int, str]:
+    """(seq, hash) of the last event; (0, START) where there is none."""
+    newest = select(schema.event.c.seq, schema.event.c.hash).order_by(schema.event.c.seq.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    return (0, START) if row is None else (row.seq, row.hash)
+
+
+def hash_of(connection: Connection, seq: int) -> str | None:
+    return connection.execute(select(schema.event.c.hash).where(schema.event.c.seq == seq)).scalar_one_or_none()
+
+
 def rows(connection: Connection, after: int = 0) -> Iterator[Any]:
     """The rows in order of seq, a chunk at a time."""
     while True:

@@ -197,7 +197,9 @@ def leased(connection: Connection, labeller: str, assignment: str, lease: str) -
 
 
 def extend(connection: Connection, at: float, row: Any, lease_s: float) -> float:
-    """Until when the lease runs now. LeaseLost where it had run out and the place is taken."""
+    """Until when the lease runs now. LeaseLost where the place is taken or the question withdrawn."""
+    if row.withdrawn is not None:
+        raise LeaseLost("the question is not asked any more. An answer is still kept, as withdrawn.")
     expires_at = max(row.expires_at, at + checked_lease(lease_s))
     if row.expires_at <= at and free_places(connection, at, row.question, row.id) < 1:
         raise LeaseLost("the lease has run out and somebody else has the question. An answer is still kept, as late.")

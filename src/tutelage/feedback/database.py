@@ -79,6 +79,12 @@ class Database:
                 raise
             raise InputError(f"{self.place} is no SQLite database. Give another path.") from error
 
+    def forget(self) -> None:
+        """After an erasure: empties SQLite's write-ahead log, which still holds the old pages."""
+        if self.sqlite:
+            with self.explained(), self._turn, self.engine.connect() as connection:
+                connection.execution_options(outside=True).exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -186,8 +192,9 @@ def _settings(connection: Any, record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("outside"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
 def _first_line(error: DBAPIError) -> str:

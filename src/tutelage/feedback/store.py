@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tutelage.feedback import answers, asked, chain, claims, erasing, labels, snapshots
+from tutelage.feedback import answers, asked, chain, claims, counts, erasing, imports, labels, snapshots
 from tutelage.feedback import verify as checking
 from tutelage.feedback.asking import Asking, Assignment, Label, LabellerKind, Progress, Receipt, Snapshot
 from tutelage.feedback.database import Database
@@ -108,7 +108,7 @@ class Store:
     def extend(self, labeller: str, assignment: str, lease: str, lease_s: float = LEASE_SECONDS) -> float:
         """Renews a lease; until when it runs (seconds since 1970). LeaseLost where somebody else has its place."""
         with self._database.writing() as connection:
-            row = answers.held_by(connection, labeller, assignment, lease)
+            row = claims.leased(connection, labeller, assignment, lease)
             return claims.extend(connection, self._clock(), row, lease_s)
 
     def answer(
@@ -153,7 +153,7 @@ class Store:
         with self._database.writing() as connection:
             log = chain.Log.of(connection, self._clock())
             before = answers.repeated(connection, whose[0], key, kind, whose[1])
-            return before or act(log, answers.held_by(connection, *whose))
+            return before or act(log, claims.leased(connection, *whose))
 
     def undo(self, labeller: str, key: str, event: str | None = None, lease_s: float = LEASE_SECONDS) -> Assignment:
         """Takes back the labeller's last answer or skip, or the one of this event among their last 20, and leases its
@@ -174,6 +174,16 @@ class Store:
         with self._database.reading() as connection:
             return labels.current(connection, after)
 
+    def last(self) -> tuple[int, str]:
+        """(seq, hash) of the last event. Written down elsewhere, it proves that no history before it was rewritten."""
+        with self._database.reading() as connection:
+            return chain.end_of(connection)
+
+    def hash_of(self, seq: int) -> str | None:
+        """The hash of an event; None where there is none of that number."""
+        with self._database.reading() as connection:
+            return chain.hash_of(connection, seq)
+
     def wait(self, after: int, timeout_s: float) -> int:
         """Returns as soon as there is an event with seq > after, or after the timeout: the last seq."""
         until = time.monotonic() + timeout_s
@@ -184,6 +194,22 @@ class Store:
             if seq > after or left <= 0:
                 return seq
             time.sleep(min(POLL_SECONDS, left))
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of questions, answers, labellers, skips and flags, as plain JSON values (counts.py)."""
+        with self._database.reading() as connection:
+            return counts.counts(connection)
+
+    def names(self) -> dict[str, str]:
+        """Labeller id -> name; without those that were erased."""
+        with self._database.reading() as connection:
+            return asked.names(connection)
+
+    def take_in(self, found: Sequence[imports.Read], anonymous: str = "imported") -> tuple[int, int]:
+        """Adds labels that were given elsewhere (imports.read): (added, already there). anonymous: who gave those
+        that name nobody."""
+        with self._database.writing() as connection:
+            return imports.take_in(connection, self._clock(), found, anonymous)
 
     def snapshot(self, label_ids: Sequence[str] | None = None) -> Snapshot:
         """Freezes labels, by default all present ones that are counted or surplus; the same ones, the same snapshot."""
@@ -198,12 +224,16 @@ class Store:
     def erase_labeller(self, labeller: str, reason: str) -> int:
         """Takes a person's name and free text out for good; their choices stay, as nobody's. How many texts went."""
         with self._database.writing() as connection:
-            return erasing.erase_labeller(connection, self._clock(), labeller, reason)
+            gone = erasing.erase_labeller(connection, self._clock(), labeller, reason)
+        self._database.forget()
+        return gone
 
     def erase_question(self, name: str, reason: str) -> int:
         """Takes a question's texts, and what was written about them, out for good; its labels are read no more."""
         with self._database.writing() as connection:
-            return erasing.erase_question(connection, self._clock(), name, reason)
+            gone = erasing.erase_question(connection, self._clock(), name, reason)
+        self._database.forget()
+        return gone
 
     def verify(self) -> list[str]:
         """Faults in words; empty where no label is lost, doubled, on the wrong side or unaccounted for (verify.py)."""

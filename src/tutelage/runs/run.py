@@ -25,13 +25,13 @@ from tutelage.feedback.people import holds_people
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
 from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, read_json, read_lines, write_json
 from tutelage.runs.progress import Progress
+from tutelage.runs.settings import CHECKPOINT_SECONDS
 from tutelage.runs.trackers import Tracker
 
 STATE, CONFIG, EVENTS, SAMPLES, SUMMARY = "state.json", "config.json", "events.jsonl", "samples.jsonl", "summary.json"
 ANSWERS = "feedback.db"  # of a run that asks people
 LOGS = (EVENTS, SAMPLES)
 BEFORE_THE_FIRST_STATE = {CONFIG, f"{CONFIG}.part", f"{STATE}.part"}  # what a kill may leave of a run not yet begun
-CHECKPOINT_SECONDS = 15.0  # between checkpoints; longer where one takes more than 3 % of that
 
 
 class Reached(Exception):

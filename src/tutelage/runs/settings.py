@@ -11,6 +11,8 @@ import yaml
 
 from tutelage.data.errors import InputError
 
+CHECKPOINT_SECONDS = 15.0  # between checkpoints; longer where one takes more than 3 % of that
+
 
 def config_file(arguments: Sequence[str]) -> str | None:
     """What follows --config on the command line, if anything does."""

@@ -79,7 +79,7 @@ def questions() -> None:
         *(text("name"), number("asked"), text("kind"), number("wanted"), real("priority"), real("asked_with")),
         *(text("policy", nullable=True), text("digest"), number("counted"), number("withdrawn", nullable=True)),
         *(key("question", "name"), unique("question", "asked"), refers("question", "digest", "content.digest")),
-        sa.CheckConstraint("counted >= 0 AND counted <= wanted", name="ck_question_counted"),
+        sa.CheckConstraint("counted >= 0 AND counted <= wanted", name=op.f("ck_question_counted")),
     )
     waiting = sa.text("withdrawn IS NULL AND counted < wanted")
     op.create_index(
@@ -95,7 +95,7 @@ def questions() -> None:
         *(text("shown"), text("guideline", nullable=True), number("seq")),
         *(key("assignment", "id"), unique("assignment", "question", "labeller")),
         *(refers("assignment", "question", "question.name"), refers("assignment", "labeller", "labeller.id")),
-        sa.CheckConstraint("state IN ('leased', 'answered', 'skipped')", name="ck_assignment_state"),
+        sa.CheckConstraint("state IN ('leased', 'answered', 'skipped')", name=op.f("ck_assignment_state")),
     )
     op.create_index("ix_assignment_labeller", "assignment", ["labeller", "state", "seq"])
 
@@ -107,7 +107,7 @@ def answers() -> None:
         *(number("retracted", nullable=True), sa.Column("excluded", sa.Boolean(), nullable=False)),
         *(key("label", "seq"), unique("label", "id"), refers("label", "seq", "event.seq")),
         *(refers("label", "question", "question.name"), refers("label", "labeller", "labeller.id")),
-        sa.CheckConstraint("state IN ('counted', 'surplus', 'late', 'withdrawn')", name="ck_label_state"),
+        sa.CheckConstraint("state IN ('counted', 'surplus', 'late', 'withdrawn')", name=op.f("ck_label_state")),
     )
     present = sa.text("retracted IS NULL")
     op.create_index(

@@ -1,0 +1,132 @@
+"""Rows with a prompt and two replies -> what people can be asked. What somebody already said of them is not looked at.
+
+The shapes are those of docs/data.md. A talk stays a talk (its messages are shown as such), so no tokenizer is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from tutelage.data import talks
+from tutelage.data.errors import InputError
+from tutelage.data.files import ReadReport, Row, read_rows
+from tutelage.data.records import Candidate, Context, candidate_id, explained
+from tutelage.data.sources import common_prefix
+from tutelage.data.talks import ASSISTANT, HUMAN
+
+TWO_COLUMNS = (
+    ("chosen", "rejected"),
+    ("response_a", "response_b"),
+    ("completion_a", "completion_b"),
+    ("response1", "response2"),
+)
+
+
+class Asked(NamedTuple):
+    """A context and the two replies that answer it, in the order of the file."""
+
+    context: Context
+    candidates: tuple[Candidate, ...]
+
+
+def pairs(source: str, report: ReadReport) -> Iterator[Asked]:
+    """Every pair of a file, folder or hub id; the report counts as they are taken."""
+    for row in read_rows(source):
+        report.rows_read += 1
+        found = _pair(row)
+        if isinstance(found, str):
+            report.drop(row, found)
+        else:
+            yield found
+
+
+def _pair(row: Row) -> Asked | str:
+    """The pair of a row, or why it holds none."""
+    fields = row.fields
+    if {"context", "candidates"} <= fields.keys():
+        return _record(row)
+    if "prompt" in fields and "responses" in fields:
+        return _asked(_context(fields["prompt"], row), _two(fields["responses"], row))
+    for names in TWO_COLUMNS:
+        if set(names) <= fields.keys():
+            return _columns([fields[name] for name in names], row)
+    two = ", or ".join(" and ".join(names) for names in TWO_COLUMNS)
+    raise InputError(
+        f"{row.place}: its columns are {', '.join(map(str, fields)) or 'none'}; expected prompt, and responses (a list "
+        f"of two), or {two}."
+    )
+
+
+def _columns(sides: list[Any], row: Row) -> Asked | str:
+    """Two columns with a reply each, or with a whole talk each that differs in its last turn."""
+    if "prompt" in row.fields:
+        return _asked(_context(row.fields["prompt"], row), [_reply(each, row) for each in sides])
+    if all(isinstance(each, list) for each in sides):
+        talk = talks.messages(sides[0], row)[:-1]
+        return _asked(_context(talk, row), [_reply(each[-1:], row) for each in sides])
+    first, second = (_text(each, row) for each in sides)
+    if HUMAN in first and ASSISTANT in first:
+        parts = [each.rpartition(ASSISTANT) for each in (first, second)]
+        if parts[0][0] != parts[1][0]:
+            return "whose two sides answer different prompts"
+        return _asked(Context(prompt=parts[0][0] + ASSISTANT), [each[2] for each in parts])
+    prompt = common_prefix(first, second)
+    if not prompt:
+        return "without a common prompt"
+    return _asked(Context(prompt=prompt), [each[len(prompt) :] for each in (first, second)])
+
+
+def _asked(context: Context, replies: list[str]) -> Asked | str:
+    if replies[0].strip() == replies[1].strip():
+        return "with two equal replies"
+    if not all(each.strip() for each in replies):
+        return "with an empty reply"
+    about = context.row()
+    candidates = tuple(Candidate(id=candidate_id(about, place, text), text=text) for place, text in enumerate(replies))
+    return Asked(context, candidates)
+
+
+def _record(row: Row) -> Asked | str:
+    """A comparison record (docs/schema.md); its verdict, if it has one, is not looked at."""
+    try:
+        context = Context.model_validate(row.fields["context"])
+        candidates = tuple(Candidate.model_validate(each) for each in row.fields["candidates"])
+    except (ValidationError, TypeError) as error:
+        why = explained(error) if isinstance(error, ValidationError) else "candidates is no list"
+        raise InputError(f"{row.place}: {why} (a comparison record, docs/schema.md).") from error
+    if len(candidates) != 2 or not all(each.text for each in candidates):
+        return "of something other than two texts"
+    return Asked(context, candidates)
+
+
+def _context(prompt: Any, row: Row) -> Context:
+    if isinstance(prompt, list):
+        turns = tuple({"role": str(each["role"]), "content": talks.said(each)} for each in talks.messages(prompt, row))
+        return Context(messages=turns)
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InputError(f"{row.place}: prompt is {prompt!r:.80}, expected text or a list of messages.")
+    return Context(prompt=prompt)
+
+
+def _two(responses: Any, row: Row) -> list[str]:
+    if not isinstance(responses, list) or len(responses) != 2:
+        raise InputError(f"{row.place}: responses is {responses!r:.80}, expected a list of two texts.")
+    return [_reply(each, row) for each in responses]
+
+
+def _reply(value: Any, row: Row) -> str:
+    """A reply as text; of a reply in messages, their words."""
+    return (
+        "\n\n".join(talks.said(each) for each in talks.messages(value, row))
+        if isinstance(value, list)
+        else _text(value, row)
+    )
+
+
+def _text(value: Any, row: Row) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{row.place}: a reply is {value!r:.80}, expected text.")
+    return value

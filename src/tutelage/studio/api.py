@@ -1,0 +1,202 @@
+"""What the page asks of the server. Who asks is known from the session, never from what was sent."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from tutelage.feedback.asking import LeaseLost, Receipt, Refused
+from tutelage.feedback.store import Store
+from tutelage.report.sanitise import sanitised
+from tutelage.studio import drawn
+from tutelage.studio.limits import Limit
+from tutelage.studio.opening import settings
+from tutelage.studio.security import Refusal
+from tutelage.studio.sessions import Session
+
+LOG = logging.getLogger("tutelage.studio")
+MOST = 12  # questions held by one page
+GUIDELINE_LENGTH = 200_000
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+router = APIRouter(prefix="/api")
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Token(Body):
+    token: Annotated[str, Field(max_length=200)]
+
+
+class Claim(Body):
+    count: Annotated[int, Field(ge=1, le=MOST)]
+
+
+class Held(Body):
+    assignment: Id
+    lease: Id
+
+
+class Holding(Body):
+    held: Annotated[list[Held], Field(max_length=MOST)]
+
+
+class Act(Held):
+    key: Id
+
+
+class Answer(Act):
+    verdict: dict[str, JsonValue]
+    times: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Skip(Act):
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Flag(Act):
+    flag: Annotated[str, Field(min_length=1, max_length=200)]
+    note: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Undo(Body):
+    key: Id
+    event: Id | None = None
+
+
+class Doors:
+    """Limits of one server. Too many wrong links close the door for a while; too many answers are only marked."""
+
+    def __init__(self) -> None:
+        self.entering = Limit(5, 60.0)
+        self.answering = Limit(120, 60.0)
+        self.reporting = Limit(20, 60.0)
+
+
+def store_of(request: Request) -> Store:
+    return request.app.state.store
+
+
+def session_of(request: Request) -> Session:
+    return request.state.session
+
+
+@router.post("/enter")
+def enter(request: Request, body: Token) -> Response:
+    """A link that was never used becomes a session; the answer is what its page must know."""
+    doors: Doors = request.app.state.doors
+    client = request.client.host if request.client else "unknown"
+    if doors.entering.full(client):
+        raise Refusal(429, "Too many wrong links. Wait a minute.", "a flood of wrong links")
+    cookie = request.app.state.sessions.enter(body.token)
+    if cookie is None:
+        doors.entering.over(client)
+        raise Refusal(403, "This link was used already, or is too old. The terminal gives a new one.", "a wrong link")
+    answer = JSONResponse(settings(request, request.app.state.sessions.of(cookie), cookie))
+    answer.set_cookie(request.app.state.cookie, cookie, httponly=True, samesite="lax", path="/")
+    return answer
+
+
+@router.post("/leave")
+def leave(request: Request) -> Response:
+    request.app.state.sessions.leave(request.state.cookie)
+    answer = Response(status_code=204)
+    answer.delete_cookie(request.app.state.cookie)
+    return answer
+
+
+@router.post("/claim")
+def claim(request: Request, body: Claim) -> dict[str, Any]:
+    """Questions for this labeller: those that they hold already, then new ones."""
+    kinds = sorted(request.app.state.pages)
+    found = store_of(request).claim(session_of(request).labeller, body.count, kinds)
+    return {"assignments": [drawn.assignment(each) for each in found], "progress": progress(request)}
+
+
+@router.post("/answer")
+def answer(request: Request, body: Answer) -> dict[str, Any]:
+    labeller = session_of(request).labeller
+    times = dict(body.times)
+    if request.app.state.doors.answering.over(labeller):
+        times["too_many_a_minute"] = True  # a person's answer is not thrown away for being fast; it is marked
+        LOG.warning("more than 120 answers a minute from labeller %s: kept, and marked", labeller)
+    done = store_of(request).answer(labeller, body.assignment, body.lease, body.key, body.verdict, times)
+    return receipt(done)
+
+
+@router.post("/skip")
+def skip(request: Request, body: Skip) -> dict[str, Any]:
+    labeller = session_of(request).labeller
+    return receipt(store_of(request).skip(labeller, body.assignment, body.lease, body.key, body.reason))
+
+
+@router.post("/flag")
+def flag(request: Request, body: Flag) -> dict[str, Any]:
+    labeller = session_of(request).labeller
+    return receipt(store_of(request).flag(labeller, body.assignment, body.lease, body.key, body.flag, body.note))
+
+
+@router.post("/undo")
+def undo(request: Request, body: Undo) -> dict[str, Any]:
+    """Takes an answer or a skip back and gives the question again."""
+    found = store_of(request).undo(session_of(request).labeller, body.key, body.event)
+    return {"assignment": drawn.assignment(found)}
+
+
+@router.post("/extend")
+def extend(request: Request, body: Holding) -> dict[str, Any]:
+    """Renews leases while the page is looked at; tells which questions it holds no more."""
+    store, labeller, gone = store_of(request), session_of(request).labeller, []
+    for each in body.held:
+        try:
+            store.extend(labeller, each.assignment, each.lease)
+        except LeaseLost:
+            gone.append(each.assignment)
+    return {"gone": gone}
+
+
+@router.get("/progress")
+def progress(request: Request) -> dict[str, Any]:
+    return vars(store_of(request).progress(session_of(request).labeller))
+
+
+@router.get("/guideline")
+def guideline(request: Request, version: Annotated[str | None, Field(max_length=40)] = None) -> dict[str, Any]:
+    found = store_of(request).guideline_text(version)
+    return {"html": str(sanitised(found, GUIDELINE_LENGTH)) if found else ""}
+
+
+@router.get("/news")
+async def news(request: Request) -> StreamingResponse:
+    return StreamingResponse(request.app.state.watcher.news(), media_type="text/event-stream")
+
+
+@router.post("/reports")
+async def reports(request: Request) -> Response:
+    """The browser says here that the content policy stopped something: logged, since it should never happen."""
+    body = await request.body()
+    if not request.app.state.doors.reporting.over("all"):
+        LOG.error("the content policy stopped something: %.300s", body.decode(errors="replace").replace("\n", " "))
+    return Response(status_code=204)
+
+
+def receipt(done: Receipt) -> dict[str, Any]:
+    return {"event": done.event, "seq": done.seq, "state": done.state, "repeated": done.repeated}
+
+
+STATUS = {"UnknownAssignment": 404, "NotYours": 403, "LeaseLost": 409}
+
+
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    """What the store will not do. A database in trouble is worth another try; anything else is not."""
+    assert isinstance(error, Refused)
+    trouble = type(error.__cause__).__module__.startswith("sqlalchemy")
+    status = 503 if trouble else STATUS.get(type(error).__name__, 422)
+    if status != 409:
+        LOG.warning("refused %s: %s, by labeller %s", request.url.path, error, session_of(request).labeller)
+    return JSONResponse({"says": str(error)}, status)

@@ -1,0 +1,50 @@
+"""The application: pages, scripts and the interface behind them, with the guard in front."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.types import ASGIApp
+
+from tutelage.feedback.asking import Refused
+from tutelage.feedback.store import Store
+from tutelage.studio import api, pages
+from tutelage.studio.files import Files
+from tutelage.studio.live import Watcher
+from tutelage.studio.opening import shell
+from tutelage.studio.project import Project
+from tutelage.studio.security import Guard, Refusal
+from tutelage.studio.sessions import Sessions
+
+
+def application(project: Project, store: Store, sessions: Sessions, hosts: frozenset[str]) -> ASGIApp:
+    """Everything that one server serves. hosts: names, each with its port, under which it may be asked."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    port = next(iter(hosts)).rpartition(":")[2]
+    cookie = f"tutelage-{port}"  # a browser does not keep the cookies of two ports apart
+    app.state.project, app.state.store, app.state.sessions = project, store, sessions
+    app.state.doors, app.state.pages, app.state.cookie = api.Doors(), pages.found(), cookie
+    app.state.watcher = Watcher(store, project.folder)
+    app.include_router(api.router)
+    app.add_api_route("/", shell, response_class=HTMLResponse)
+    app.state.files = Files()
+    app.add_route("/static/{path:path}", app.state.files.serve)
+    guard = Guard(app, sessions, hosts, cookie)
+
+    async def refusal(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Refusal)
+        guard.log(request.scope, error)
+        return JSONResponse({"says": error.says}, error.status)
+
+    app.add_exception_handler(Refusal, refusal)
+    app.add_exception_handler(Refused, api.refused)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    return guard
+
+
+async def unreadable(request: Request, error: Exception) -> JSONResponse:
+    """A body that is no request of ours; what it held is not sent back."""
+    assert isinstance(error, RequestValidationError)
+    fields = sorted({".".join(map(str, each["loc"][1:])) or "the body" for each in error.errors()})
+    return JSONResponse({"says": f"Not understood: {', '.join(fields)[:200]}."}, 422)

@@ -1,0 +1,53 @@
+"""From an assignment to what the browser gets: words made safe, opaque names, and nothing that tells who wrote them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tutelage.data.records import Context
+from tutelage.data.talks import ASSISTANT, HUMAN
+from tutelage.feedback.asking import Assignment
+from tutelage.report.sanitise import plain, sanitised
+
+LONGEST = 60_000  # characters of one text; what a person can read in an hour
+SPEAKERS = {"system": "System", "user": "Person", "assistant": "Assistant", "tool": "Tool"}
+TURN = re.compile(f"({re.escape(HUMAN)}|{re.escape(ASSISTANT)})")
+
+
+def text(words: str) -> dict[str, str]:
+    """Both ways of showing a text: as markdown, and as it was written."""
+    return {"html": str(sanitised(words, LONGEST)), "plain": plain(words, LONGEST)}
+
+
+def context(asked: Context) -> list[dict[str, str]]:
+    """The turns that stand above the answers."""
+    if asked.messages:
+        return [_turn(each.get("role", ""), each.get("content", "")) for each in asked.messages]
+    prompt = asked.prompt or ""
+    return talk(prompt) if HUMAN in prompt and ASSISTANT in prompt else [{"who": "", **text(prompt)}]
+
+
+def talk(prompt: str) -> list[dict[str, str]]:
+    """HH-RLHF's way of writing a talk in one text, as turns; the last mark, which waits for the answer, is no turn."""
+    pieces = [each.strip() for each in TURN.split(prompt)]
+    before, marks, words = pieces[0], pieces[1::2], pieces[2::2]
+    turns = [("", before), *zip(("user" if f"\n\n{mark}" == HUMAN else "assistant" for mark in marks), words)]
+    return [_turn(role, said) for role, said in turns if said]
+
+
+def _turn(role: str, words: str) -> dict[str, str]:
+    return {"who": SPEAKERS.get(role, plain(role, 40).capitalize()), **text(words)}
+
+
+def assignment(given: Assignment) -> dict[str, Any]:
+    """Exactly what the browser is told; a field that is not named here does not leave the server."""
+    return {
+        "id": given.id,
+        "lease": given.lease,
+        "kind": given.kind,
+        "guideline": given.guideline,
+        "context": context(given.context),
+        "shown": [{"id": each.id, **text(each.text or "")} for each in given.shown],
+        "returned": given.returned,
+    }

@@ -1,0 +1,196 @@
+// The page: what is shown where, and which key does what. The desk decides, the pages know their kind of question.
+
+import { choose } from "./choices.js";
+import { Desk } from "./desk.js";
+import { caps, element, fill } from "./elements.js";
+import { Help } from "./help.js";
+import { durable, read, write } from "./keeping.js";
+import { Keys } from "./keys.js";
+import { Live } from "./live.js";
+import { listen } from "./news.js";
+import { Pause } from "./pause.js";
+import { Progress } from "./progress.js";
+import { get } from "./requests.js";
+import { say, tell } from "./say.js";
+import { settings } from "./settings.js";
+
+const BEAT_MS = 60000;
+const PRESSED_MS = 200;
+const FLAGS = [["leak", "Tells which model wrote it"], ["personal data", "Personal data"], ["distressing", "Distressing: flag and skip"], ["broken", "Broken or unreadable"], ["other", "Something else"]];
+const REASONS = [["cannot judge", "I cannot judge this"], ["incomparable", "They cannot be compared"], ["unclear", "The prompt is unclear"], ["language", "Not a language I read"], ["other", "Something else"]];
+
+const at = (id) => document.getElementById(id);
+const names = Object.keys(settings.pages);
+const modules = await Promise.all(names.map((kind) => import(`./pages/${kind}.js`)));
+const pages = Object.fromEntries(names.map((kind, place) => [kind, modules[place]]));
+const how = { raw: read("raw", false), diff: false };
+
+const desk = new Desk({ view: { show, ready, empty, saved }, progress: new Progress(at("progress"), at("pause")), rest });
+const pause = new Pause(at("pause"), () => at("question").focus());
+const live = new Live(at("live"));
+
+const common = [
+  { name: "undo", says: "Undo", keys: ["u"], run: () => desk.undo() },
+  { name: "skip", says: "Skip", keys: ["s"], run: () => skip(), needs: true },
+  { name: "flag", says: "Flag", keys: ["x"], run: flag, needs: true },
+  { name: "rationale", says: "Reason", keys: ["r"], run: () => reason(true), needs: true },
+  { name: "diff", says: "Differences", keys: ["d"], run: () => toggle("diff"), needs: true },
+  { name: "raw", says: "As written", keys: ["m"], run: () => toggle("raw"), needs: true },
+  { name: "guideline", says: "Guideline", keys: ["g"], run: guideline },
+  { name: "pause", says: "Pause", keys: ["p"], run: () => pause.begin("Pause", "The question waits for you.", 0) },
+  { name: "help", says: "Keys", keys: ["?"], run: () => help.open() },
+];
+const keys = new Keys(common);
+const help = new Help(at("help"), keys, controls);
+let kind = names[0];
+
+function actsOf(of) {
+  return pages[of].acts(settings.pages[of]).map((act) => ({ ...act, run: () => answer(act) }));
+}
+
+function answer(act) {
+  if (!desk.ready) return;
+  desk.answer(act.verdict(desk.question), act.says);
+  const pressed = at("acts").querySelector(`[data-act="${act.name}"]`);
+  pressed.classList.add("pressed");
+  setTimeout(() => pressed.classList.remove("pressed"), PRESSED_MS);
+}
+
+/** The controls, each with its key. What a pointer pressed loses the focus, so that Space does not press it again. */
+function controls() {
+  const acts = actsOf(kind);
+  keys.acts = [...acts, ...common];
+  at("acts").dataset.count = acts.length;
+  at("acts").replaceChildren(...acts.map((act) => control(act, act.tone)));
+  at("tools").replaceChildren(...common.filter((act) => act.needs || act.name === "undo").map((act) => control(act, "quiet")));
+  at("menu").replaceChildren(...common.filter((act) => !act.needs && act.name !== "undo").map((act) => control(act, "quiet")));
+}
+
+function control(act, tone) {
+  const own = keys.keysOf(act);
+  const shown = keys.on && own.join() !== act.short ? caps(own) : [];
+  const short = act.short ? element("b", { "aria-hidden": "true" }, act.short) : null;
+  const made = element("button", { type: "button", class: tone, "data-act": act.name }, short, element("span", {}, act.says), ...shown);
+  if (act.name === "raw" || act.name === "diff") made.setAttribute("aria-pressed", String(how[act.name]));
+  made.addEventListener("click", (event) => {
+    if (event.detail > 1) return; // the second click of a double click
+    if (event.detail === 1) made.blur();
+    act.run();
+  });
+  return made;
+}
+
+function show(question, says, note) {
+  if (question.kind !== kind || how.diff) {
+    kind = question.kind;
+    how.diff = false;
+    controls();
+  }
+  at("question").setAttribute("aria-busy", "true");
+  draw(question);
+  reason(false, note);
+  at("empty").hidden = true;
+  document.body.classList.remove("idle");
+  const before = question.returned ? ` Before: ${pages[kind].told(question, question.returned)}.` : "";
+  if (question.returned) tell(`Taken back.${before}`);
+  say(`${says ? `${says}. ` : ""}${question.returned ? before : "Next question."}`);
+  window.scrollTo(0, 0);
+}
+
+/** From here on a key is meant for this question. */
+function ready() {
+  at("question").removeAttribute("aria-busy");
+}
+
+function draw(question) {
+  at("question").replaceChildren(pages[question.kind].draw(question, how));
+}
+
+function empty(known, says) {
+  at("question").replaceChildren();
+  at("empty").hidden = false;
+  document.body.classList.add("idle");
+  at("empty").textContent = known ? "Nothing is asked at the moment. New questions appear here by themselves." : "One moment…";
+  if (says) say(`${says}. Nothing is asked at the moment.`);
+}
+
+function saved(outbox) {
+  const count = outbox.acts.length;
+  const state = outbox.over ? "over" : outbox.reachable ? (count ? "sending" : "saved") : "offline";
+  const kept = durable ? "kept in this browser" : "not kept if you close this page";
+  at("saved").dataset.state = state;
+  at("saved").textContent = {
+    saved: "All saved",
+    sending: `${count} on the way`,
+    offline: count ? `No server: ${count} ${kept}` : "No server",
+    over: "Session over: open a new link from the terminal",
+  }[state];
+}
+
+function rest() {
+  const { progress } = desk;
+  const totals = progress.server ? progress.totals().map((each) => each.textContent) : [];
+  pause.begin(`${progress.block.done} done.`, totals.join("; "));
+  progress.begin();
+}
+
+/** Asks for a reason; nothing happens where none is given, or where the question changed meanwhile. */
+function because(title, reasons, note, act) {
+  const question = desk.ready ? desk.question : null;
+  if (question) choose(title, reasons, note, (found) => question === desk.question && act(found));
+}
+
+const skip = () => because("Skip: why?", REASONS, null, ({ name }) => desk.skip(name));
+
+function flag() {
+  because("What is wrong?", FLAGS, "In words, if you like", ({ name, note }) => {
+    desk.flag(name, note);
+    if (name === "distressing") desk.skip(name);
+  });
+}
+
+function reason(open, note = null) {
+  if (note !== null) at("note").value = note;
+  at("rationale").hidden = !open && !at("note").value;
+  if (open) at("note").focus();
+}
+
+function toggle(name) {
+  how[name] = !how[name];
+  if (name === "raw") write("raw", how.raw);
+  if (desk.question) draw(desk.question);
+  controls();
+}
+
+async function guideline() {
+  const dialog = at("guideline");
+  const version = desk.question?.guideline;
+  const found = await get(`/api/guideline${version ? `?version=${encodeURIComponent(version)}` : ""}`).catch(() => null);
+  const text = fill(element("div", { class: "words" }), found?.html || "<p>There is no guideline for these questions.</p>");
+  const close = element("button", { type: "button", class: "quiet" }, "Close ", element("kbd", {}, "Esc"));
+  close.addEventListener("click", () => dialog.close());
+  dialog.replaceChildren(element("header", {}, element("h2", { id: "guideline-title" }, "Guideline"), close), text);
+  dialog.showModal();
+}
+
+at("note").addEventListener("input", () => desk.write(at("note").value));
+at("note").addEventListener("keydown", (event) => {
+  if (event.key === "Escape" || (event.key === "Enter" && event.ctrlKey)) {
+    reason(false);
+    at("question").focus();
+  }
+});
+window.addEventListener("beforeunload", (event) => {
+  if (!durable && desk.outbox.acts.length) event.preventDefault();
+});
+document.addEventListener("click", (event) => {
+  if (event.detail) event.target.closest?.("summary")?.blur(); // Space is an answer again
+});
+setInterval(() => desk.beat(), BEAT_MS);
+controls();
+desk.progress.draw();
+desk.open();
+listen((news) => {
+  if ("live" in news) live.show(news.live);
+  if (news.seq) desk.news(news.seq);
+});

@@ -1,0 +1,71 @@
+// How far: this block, this person, and what the next block is worth to the project.
+
+import { element } from "./elements.js";
+import { read, write } from "./keeping.js";
+import { settings } from "./settings.js";
+
+const Z = 1.96;
+
+export class Progress {
+  constructor(place, dialog) {
+    Object.assign(this, { place, dialog });
+    this.block = read("block", { done: 0, began: Date.now() });
+    this.server = null;
+    this.pending = 0;
+  }
+
+  /** Counts an answer or a skip of this block; whether the block is over. */
+  count(step) {
+    if (this.block.done <= 0 && step > 0) this.block.began = Date.now();
+    this.block.done = Math.max(0, this.block.done + step);
+    write("block", this.block);
+    this.draw();
+    const minutes = (Date.now() - this.block.began) / 60000;
+    return step > 0 && (this.block.done >= settings.block || minutes >= settings.blockMinutes);
+  }
+
+  begin() {
+    this.block = { done: 0, began: Date.now() };
+    write("block", this.block);
+    this.draw();
+  }
+
+  /** One answer more or less than the store had counted when it was asked. */
+  answered(step) {
+    this.pending += step;
+    this.draw();
+  }
+
+  /** server: as the store counts; pending: answers that it does not have yet. */
+  heard(server, pending) {
+    this.server = server;
+    this.pending = pending;
+    this.draw();
+  }
+
+  draw() {
+    const { done } = this.block;
+    const bar = element("progress", { max: settings.block, value: Math.min(done, settings.block), "aria-label": "This block" });
+    const parts = [element("span", { class: "block" }, bar, ` ${done}/${settings.block}`)];
+    if (this.server) parts.push(...this.totals());
+    this.place.replaceChildren(...parts);
+  }
+
+  totals() {
+    const { answered, today, counted, wanted } = this.server;
+    const mine = `${number(today + this.pending)} today, ${number(answered + this.pending)} in all`;
+    const ours = `project ${number(counted + this.pending)} of ${number(wanted)}, known to ${this.worth(" → ")}`;
+    const why = "How well the answers tell a share of pairs (95 %), now and after your next block";
+    return [element("span", { class: "total" }, mine), element("span", { class: "total", title: why }, ours)];
+  }
+
+  /** The half-width of a 95 % interval of a share near one half, now and a block later. */
+  worth(between) {
+    const now = this.server.counted + this.pending;
+    const later = Math.min(now + settings.block, this.server.wanted);
+    return now ? `±${width(now)}${between}±${width(later)} %` : `nothing yet${between}±${width(later)} %`;
+  }
+}
+
+const width = (count) => ((100 * Z * 0.5) / Math.sqrt(Math.max(count, 1))).toFixed(1);
+const number = (value) => value.toLocaleString("en");

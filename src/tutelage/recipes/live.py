@@ -244,7 +244,7 @@ def tell(run: Run, stage: Run, known: Sequence[Label], *, waiting: bool) -> None
     if "kl_nats_to_first" in stage.latest:
         moved["kl_nats"] = stage.latest["kl_nats_to_first"]
     says = "waiting for your answers" if waiting else "learning from your answers"
-    about = {"version": stage.step, "policy": f"version-{stage.step}", "labels": len(known), "waiting": waiting}
+    about = {"step": stage.step, "policy": f"version-{stage.step}", "labels": len(known), "waiting": waiting}
     write_json(run.path / LIVE, {**about, **moved, "says": says, "wins": what_wins(known)})
 
 

@@ -69,9 +69,8 @@ def report(run: Path, answers: int, told: str) -> None:
     print(
         f"{labels} of {answers} answers stored, verify: {faults or 'clean'}; {found['versions']} versions of the policy"
     )
-    print(
-        "| seconds from an answer to the policy | replies shorter than the first policy's | words | KL, nats |\n|---|---|---|---|"
-    )
+    head = ("seconds from an answer to the policy", "shorter than the first policy", "words", "KL, nats")
+    print("| " + " | ".join(head) + " |\n|---|---|---|---|")
     shorter = f"{found['shorter']:.2f} [{found['shorter_low']:.2f}, {found['shorter_high']:.2f}]"
     words = f"{found['words_first']:.1f} → {found['words']:.1f}"
     waited = f"{found['seconds_from_answer_median']:.1f} (by version {min(waits):.1f} to {max(waits):.1f})"

@@ -92,6 +92,28 @@ def test_two_tabs_of_one_person_make_one_answer(served, person):
     assert len(studio.store.labels()) == 1
 
 
+def test_an_answer_whose_reply_was_lost_is_sent_again_and_is_one(served, person):
+    """The server had stored it; the page cannot know. Undo is sent twice, too, and takes back one answer."""
+    studio, ann, lost = served(asked(6)), person(), []
+
+    def lose(route) -> None:
+        if len(lost) % 2 == 0:
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+        lost.append(route.request.url)
+
+    ann.open(studio.link())
+    ann.page.route("**/api/answer", lose)
+    ann.page.route("**/api/undo", lose)
+    ann.press("f", "j")
+    ann.saved()
+    assert len(lost) == 4 and len(studio.store.labels()) == 2
+    ann.next(lambda: ann.page.keyboard.press("u"))
+    assert len(lost) == 6 and len(studio.store.labels()) == 1
+
+
 def test_entering_again_in_another_tab_costs_no_answer(served, person):
     """The first tab's proof is that of a session that the cookie no longer names."""
     studio, ann = served(asked(9)), person()

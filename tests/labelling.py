@@ -34,7 +34,7 @@ window.questions = []; window.violations = [];
 document.addEventListener("question", (event) => window.questions.push([event.detail, performance.now()]));
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
 """
-READY = "() => window.questions.length && !document.getElementById('question').ariaBusy"
+READY = "() => document.querySelector('#question:not([aria-busy]) .pair')"
 
 
 def chromium() -> str | None:

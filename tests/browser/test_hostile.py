@@ -99,12 +99,13 @@ def test_nothing_that_reaches_the_browser_tells_who_wrote_it(served, person):
         for i, each in enumerate(secrets[:2])
     )
     question = Asking(Context(prompt="p"), candidates, name="asked-by-name", policy="policy-nine")
-    studio, ann, told = served([question]), person(), []
-    ann.page.on("response", lambda found: told.append(f"{found.url} {found.all_headers()} "))
-    bodies: list = []
-    ann.page.on("response", lambda found: bodies.append(found) if "news" not in found.url else None)
+    studio, ann = served([question]), person()
     ann.open(studio.link())
+    found: list = []
+    ann.page.on("response", lambda each: found.append(each) if "news" not in each.url else None)
+    ann.page.reload()
     ann.press("f")
     ann.next(lambda: ann.page.keyboard.press("u"))
-    everything = "".join(told) + "".join(each.text() for each in bodies if each.status == 200) + ann.page.content()
-    assert "Reply 1" in everything and not [secret for secret in secrets if secret in everything]
+    told = "".join(f"{each.url} {each.all_headers()} {each.text() if each.status == 200 else ''}" for each in found)
+    told += ann.page.content()
+    assert "Reply 1" in told and not [secret for secret in secrets if secret in told]

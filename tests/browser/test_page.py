@@ -118,26 +118,21 @@ def test_undo_twenty_deep_across_a_reload_with_the_reason(served, person):
     assert label.comparison.verdict.notes == "fair and short, j"
 
 
-@pytest.mark.parametrize(
-    ("key", "side", "strength"), [("1", 0, 1), ("2", 0, 2 / 3), ("3", 0, 1 / 3), ("5", 1, 1 / 3), ("7", 1, 1)]
-)
-def test_seven_grades(served, person, key, side, strength):
-    studio, ann = served(asked(2), Settings(scale="graded")), person()
+def test_seven_grades_and_both_bad(served, person):
+    studio, ann = served(asked(8), Settings(scale="graded")), person()
     ann.open(studio.link())
-    expected = ann.shown()[side]
-    ann.press(key)
-    ann.saved()
-    [label] = studio.store.labels()
-    assert texts([label]) == [expected] and label.comparison.verdict.strength == pytest.approx(strength)
-
-
-def test_the_middle_grade_is_a_tie_and_both_can_be_bad(served, person):
-    studio, ann = served(asked(3), Settings(scale="graded")), person()
-    ann.open(studio.link())
+    grades = {"1": (0, 1.0), "2": (0, 2 / 3), "3": (0, 1 / 3), "5": (1, 1 / 3), "6": (1, 2 / 3), "7": (1, 1.0)}
+    expected = []
+    for key, (side, strength) in grades.items():
+        ann.press("Shift")
+        expected.append((ann.shown()[side], pytest.approx(strength)))
+        ann.press(key)
     ann.press("4", "b")
     ann.saved()
-    tie, bad = (each.comparison.verdict for each in studio.store.labels())
-    assert tie.strength == 0 and len(tie.ranking) == 1 and bad.no_choice == "all bad"
+    *graded, tie, bad = studio.store.labels()
+    assert list(zip(texts(graded), [each.comparison.verdict.strength for each in graded])) == expected
+    assert tie.comparison.verdict.strength == 0 and len(tie.comparison.verdict.ranking) == 1
+    assert bad.comparison.verdict.no_choice == "all bad"
 
 
 def test_skip_with_a_reason_and_flags(served, person):
@@ -159,7 +154,7 @@ def test_keys_can_be_changed_and_switched_off(served, person):
     studio, ann = served(asked(8)), person()
     ann.open(studio.link())
     ann.press("?")
-    ann.page.get_by_label("Change the key of: A is better").click()
+    ann.page.get_by_role("button", name="Change the key of: A is better.").click()
     ann.page.keyboard.press("q")
     ann.page.keyboard.press("Escape")
     first = ann.shown()[0]

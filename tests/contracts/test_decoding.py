@@ -180,6 +180,20 @@ def test_the_recorded_step_is_the_model_to_the_bit(tiny_policy, monkeypatch):
     assert torch.equal(recorded.behaviour_log_probs_BT, plain.behaviour_log_probs_BT)
 
 
+def test_models_of_one_kind_share_a_recording_and_each_says_its_own(monkeypatch):
+    monkeypatch.setattr(decoding, "RECORDINGS", {})
+    for seed in range(3):
+        torch.manual_seed(seed)
+        policy = LanguagePolicy(AutoModelForCausalLM.from_config(FAMILIES["llama"]).eval())
+        assert gap(policy, drawn(policy, min_new_tokens=20)) < 1e-5
+    assert len(decoding.RECORDINGS) == 1
+    # one that pretends to be of this kind and is not: what it was recorded as does not serve, and it is recorded anew
+    monkeypatch.setattr(decoding, "_kind_of", lambda model, plain: next(iter(decoding.RECORDINGS)))
+    other = FAMILIES["llama"].__class__(**{**FAMILIES["llama"].to_dict(), "rms_norm_eps": 10.0})
+    policy = LanguagePolicy(AutoModelForCausalLM.from_config(other).eval())
+    assert gap(policy, drawn(policy, min_new_tokens=20)) < 1e-5
+
+
 def test_ranks_close_with_as_few_moves_as_there_are_gaps():
     assert close_ranks([True, True, True]) == [0, 1, 2]
     assert close_ranks([False, True, False, True, True]) == [4, 1, 3]

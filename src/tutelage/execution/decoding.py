@@ -268,7 +268,34 @@ def traced(
     recorded, or the recording of one batch is not the model on another, there is none and the model itself is asked.
     """
     places = [(module, name) for module in model.modules() for name, p in module._parameters.items() if p is not None]
-    weights = [module._parameters[name] for module, name in places]
+    plain = [module._parameters[name].detach() for module, name in places]
+    like = _kind_of(model, plain)
+    given = (tokens, positions, keys, values)
+    for again in (True, False):  # a model of the same kind may have been recorded, and mostly that one serves
+        recorded = RECORDINGS.get(like) if again else _recorded(model, places, given, plain)
+        if recorded is not None and _same(recorded, model, given, plain):
+            while len(RECORDINGS) >= MOST_RECORDINGS and like not in RECORDINGS:
+                RECORDINGS.pop(next(iter(RECORDINGS)))
+            RECORDINGS[like] = recorded
+            return lambda tokens, positions, keys, values: recorded(tokens, positions, keys, values, plain)
+    return None
+
+
+RECORDINGS: dict[Any, Any] = {}
+"""Kind of model -> its recording. A recorder never gives its memory back (7 MB for a small model), and a laboratory
+of a hundred models of one kind needs one."""
+MOST_RECORDINGS = 16
+Given = tuple[Tensor, Tensor, list[Tensor], list[Tensor]]
+
+
+def _kind_of(model: Any, plain: Sequence[Tensor]) -> Any:
+    config = {name: str(value) for name, value in model.config.to_dict().items() if name != "_name_or_path"}
+    shapes = tuple((each.shape, each.dtype, each.device) for each in plain)
+    return type(model), tuple(sorted(config.items())), shapes
+
+
+def _recorded(model: Any, places: Sequence[tuple[Any, str]], given: Given, plain: list[Tensor]) -> Any | None:
+    """None where the recorder does not like something: the model itself still works."""
 
     def pure(
         tokens: Tensor, positions: Tensor, keys: list[Tensor], values: list[Tensor], given: list[Tensor]
@@ -276,22 +303,28 @@ def traced(
         with _standing_in(places, given):
             return advance(model, tokens, positions, keys, values)
 
-    plain = [weight.detach() for weight in weights]
+    tokens, positions, keys, values = given
     copies = [[each.clone() for each in group] for group in (keys, values)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            recorded = cast("Any", torch.jit.trace(pure, (tokens, positions, *copies, plain), check_trace=False))
-        half = max(1, len(tokens) // 2)
-        some = [[each[:half].clone() for each in group] for group in (keys, values)]
-        again = [[each.clone() for each in group] for group in some]
+            return torch.jit.trace(pure, (tokens, positions, *copies, plain), check_trace=False)
+    except Exception:
+        return None
+
+
+def _same(recorded: Any, model: Any, given: Given, plain: list[Tensor]) -> bool:
+    """Whether the recording says what the model says, on half of the rows."""
+    tokens, positions, keys, values = given
+    half = max(1, len(tokens) // 2)
+    some = [[each[:half].clone() for each in group] for group in (keys, values)]
+    again = [[each.clone() for each in group] for group in some]
+    try:
         found = recorded(tokens[:half], positions[:half], *some, plain)
-        wanted = advance(model, tokens[:half], positions[:half], *again)
-    except Exception:  # whatever the recorder does not like, the model itself still works
-        return None
-    if not torch.allclose(found, wanted, atol=1e-4 * float(wanted.abs().max())):
-        return None
-    return lambda tokens, positions, keys, values: recorded(tokens, positions, keys, values, plain)
+    except Exception:
+        return False
+    wanted = advance(model, tokens[:half], positions[:half], *again)
+    return torch.allclose(found, wanted, atol=1e-4 * float(wanted.abs().max()))
 
 
 @contextmanager

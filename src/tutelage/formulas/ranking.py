@@ -55,8 +55,7 @@ def _newton_step(
     slope_P = won_P - (games_PP * probs_PP).sum(axis=1) - RIDGE * strengths_P
     curve_PP = -games_PP * probs_PP * (1.0 - probs_PP)
     np.fill_diagonal(curve_PP, RIDGE - curve_PP.sum(axis=1))
-    step_P: NDArray[np.float64] = np.linalg.solve(curve_PP, slope_P)
-    return step_P
+    return np.asarray(np.linalg.solve(curve_PP, slope_P), dtype=np.float64)  # pyright: ignore[reportUnknownMemberType]
 
 
 def connected(wins_PP: np.ndarray) -> np.ndarray:

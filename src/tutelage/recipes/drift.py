@@ -75,9 +75,9 @@ def words(texts: Sequence[str]) -> np.ndarray:
 
 
 def rated(name: str, differences_P: np.ndarray) -> dict[str, float]:
-    """How often a difference is above 0, 0 counting half."""
-    wins, ties = int((differences_P > 0).sum()), int((differences_P == 0).sum())
-    rate, low, high = intervals.win_rate(wins, ties, len(differences_P) - wins - ties)
+    """How often a difference is above 0, 0 counting half; Wilson's interval, which keeps its width at 0 and 1."""
+    wins, count = float((differences_P > 0).sum() + 0.5 * (differences_P == 0).sum()), len(differences_P)
+    rate, (low, high) = wins / count, intervals.wilson(wins, count)
     return {name: rate, f"{name}_low": low, f"{name}_high": high}
 
 

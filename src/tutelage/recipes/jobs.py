@@ -15,6 +15,7 @@ from tutelage.algorithms.best_of_n import best_of_n, chosen
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data import sources
+from tutelage.data.errors import InputError
 from tutelage.data.pretrained import (
     context_tokens,
     device_of,
@@ -71,6 +72,10 @@ class PPOJob:
     max_new_tokens: int = 64
     temperature: float = 1.0
     """Of sampling and of every log-prob."""
+    top_k: int = 0
+    """Draw from the likeliest tokens only; 0: all. What was left to choose from is kept and replayed in the update."""
+    top_p: float = 1.0
+    """Draw from the fewest tokens that hold this much probability; 1: all."""
     value_head: bool = False
     """A value head on the policy instead of a value model of its own (which starts as the reward model)."""
     sampler: Literal["native", "vllm"] = "native"
@@ -119,7 +124,10 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     model, codec = loaded_policy(job.model, device, job.lora_rank)
     policy, drawn_by = LanguagePolicy(model, job.temperature, job.numerics), SAMPLERS[job.sampler]
-    speaker = stages.Speaker(policy, codec, SamplingSettings(job.max_new_tokens), drawn_by=drawn_by)
+    if job.top_k < 0 or not 0.0 < job.top_p <= 1.0:
+        raise InputError(f"--top-k {job.top_k} --top-p {job.top_p}: expected 0 or more, and above 0 up to 1.")
+    sampling = SamplingSettings(job.max_new_tokens, top_k=job.top_k, top_p=job.top_p)
+    speaker = stages.Speaker(policy, codec, sampling, drawn_by=drawn_by)
     prompts, report = sources.prompts(job.data, codec)
     environment = speaker.environment(prompts, context_tokens(model))
     score, classifier = scorer(job.reward, codec, device, job.judging)

@@ -63,6 +63,8 @@ class Apprentice:
     config: LoopConfig
     material: Material
     reward_model: RewardModel = field(init=False)
+    mean: float = 0.0
+    deviation: float = 1.0
     steps: int = 0
 
     def __post_init__(self) -> None:
@@ -89,20 +91,21 @@ class Apprentice:
         )
 
     def learn(self, judgements: Judgements, sample: Any) -> dict[str, float]:
-        """The reward model goes on, on all answers so far; then its mean on the sample is 0 again."""
+        """The reward model goes on, on all answers so far; its scale is the sample's: mean 0, deviation 1 there."""
         config = self.config.reward_model
         loss = partial(judged_loss, self.reward_model, PAIRS)
         batch = partial(minibatch, len(judgements), min(config.batch_size, len(judgements)), config.seed)
         found: dict[str, float] = {}
         for _ in range(self.config.pace.reward_model_updates):
             found = self.judge.update(judgements.select(batch(self.judge.updates)), loss)
-        self.reward_model.normalise(ModelScore(self.reward_model)(sample).sum(dim=1), mean=0.0)
+        scores_N = ModelScore(self.reward_model)(sample).sum(dim=1)
+        self.mean, self.deviation = float(scores_N.mean()), max(1e-3, float(scores_N.std(unbiased=False)))
         return {"reward_model_loss": found["loss"], "reward_model_accuracy": found["accuracy"]}
 
     def practise(self) -> dict[str, float]:
         """Some steps of PPO against the reward model as it is now."""
         ppo, found = self.config.ppo, {}
-        score = ModelScore(self.reward_model)
+        score = ModelScore(lambda batch: (self.reward_model(batch) - self.mean) / self.deviation)
         for _ in range(self.config.pace.ppo_steps):
             keys = stages.prompt_keys(len(self.material.prompts), ppo, self.steps)
             batch = self.sampler.sample(self.environment, keys)
@@ -144,6 +147,7 @@ def live(
         stage.record(version, {**found, "labels": float(len(known)), "seconds_from_answer": waited})
         tell(run, stage, known, waiting=True)
     material.speaker.save(stage)
+    apprentice.reward_model.normalise(ModelScore(apprentice.reward_model)(drift.sample).sum(dim=1), deviation=1.0)
     write_folder(stage.path / "reward-model", partial(apprentice.reward_model.save, codec=material.speaker.codec))
     return summary(stage, store)
 
@@ -240,7 +244,7 @@ def tell(run: Run, stage: Run, known: Sequence[Label], *, waiting: bool) -> None
     if "kl_nats_to_first" in stage.latest:
         moved["kl_nats"] = stage.latest["kl_nats_to_first"]
     says = "waiting for your answers" if waiting else "learning from your answers"
-    about = {"version": stage.step, "policy": f"version-{stage.step}", "labels": len(known), "waiting": waiting}
+    about = {"step": stage.step, "policy": f"version-{stage.step}", "labels": len(known), "waiting": waiting}
     write_json(run.path / LIVE, {**about, **moved, "says": says, "wins": what_wins(known)})
 
 
@@ -256,5 +260,8 @@ def summary(stage: Run, store: Store) -> dict[str, Any]:
         "labels": len(kinds),
         **shares,
         "seconds_from_answer_median": median(waits),
-        **stage.latest,
+        **{name: value for name, value in stage.latest.items() if name.startswith(MOVED)},
     }
+
+
+MOVED = ("win_rate", "shorter", "words", "kl_nats_to_first")

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tutelage.report import evaluation, overoptimisation, plots
+from tutelage.report import evaluation, overoptimisation, plots, rounds
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
 
@@ -23,6 +23,9 @@ CURVES = (
     ("Clip fraction", ("clip_fraction",)),
     ("KL coefficient, reward a nat", ("kl_coefficient",)),
     ("Distinct pairs of words", ("distinct_2",)),
+    ("Against the first policy, share of unseen prompts", ("win_rate_by_reward_model", "shorter")),
+    ("From an answer to the policy, seconds", ("seconds_from_answer",)),
+    ("Words a reply", ("words", "words_first")),
 )
 SHOWN_SAMPLES = 10
 
@@ -50,7 +53,13 @@ def rendered(run_path: Path) -> str:
     return environment.get_template("report.html").render(
         name=state["name"],
         status=state["status"],
-        verdict=[*verdict(summary), *overoptimisation.verdict(summary), *evaluation.verdict(summary)],
+        verdict=[
+            *verdict(summary),
+            *overoptimisation.verdict(summary),
+            *evaluation.verdict(summary),
+            *rounds.verdict(summary),
+        ],
+        rounds=rounds.section(summary),
         laboratory=overoptimisation.section(summary),
         evaluation=evaluation.section(summary),
         figure=plots.methods(summary["methods"]) if summary.get("methods") else None,

@@ -14,6 +14,7 @@ from tutelage.feedback.store import Store
 from tutelage.report.sanitise import sanitised
 from tutelage.studio import drawn
 from tutelage.studio.limits import Limit
+from tutelage.studio.opening import settings
 from tutelage.studio.security import Refusal
 from tutelage.studio.sessions import Session
 
@@ -87,7 +88,7 @@ def session_of(request: Request) -> Session:
 
 @router.post("/enter")
 def enter(request: Request, body: Token) -> Response:
-    """A link that was never used becomes a session."""
+    """A link that was never used becomes a session; the answer is what its page must know."""
     doors: Doors = request.app.state.doors
     client = request.client.host if request.client else "unknown"
     if doors.entering.full(client):
@@ -96,7 +97,7 @@ def enter(request: Request, body: Token) -> Response:
     if cookie is None:
         doors.entering.over(client)
         raise Refusal(403, "This link was used already, or is too old. The terminal gives a new one.", "a wrong link")
-    answer = Response(status_code=204)
+    answer = JSONResponse(settings(request, request.app.state.sessions.of(cookie), cookie))
     answer.set_cookie(request.app.state.cookie, cookie, httponly=True, samesite="lax", path="/")
     return answer
 

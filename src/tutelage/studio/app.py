@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.types import ASGIApp
 
 from tutelage.feedback.asking import Refused
@@ -17,9 +12,10 @@ from tutelage.feedback.store import Store
 from tutelage.studio import api, pages
 from tutelage.studio.files import Files
 from tutelage.studio.live import Watcher
+from tutelage.studio.opening import shell
 from tutelage.studio.project import Project
 from tutelage.studio.security import Guard, Refusal
-from tutelage.studio.sessions import Session, Sessions
+from tutelage.studio.sessions import Sessions
 
 
 def application(project: Project, store: Store, sessions: Sessions, hosts: frozenset[str]) -> ASGIApp:
@@ -52,36 +48,3 @@ async def unreadable(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fields = sorted({".".join(map(str, each["loc"][1:])) or "the body" for each in error.errors()})
     return JSONResponse({"says": f"Not understood: {', '.join(fields)[:200]}."}, 422)
-
-
-def shell(request: Request) -> HTMLResponse:
-    """The page itself for whoever has a session; else the one that turns a link into a session."""
-    environment = Environment(loader=PackageLoader("tutelage.studio"), autoescape=True, undefined=StrictUndefined)
-    session: Session | None = request.state.session
-    if session is None:
-        return HTMLResponse(environment.get_template("enter.html").render())
-    found = settings(request, session)
-    title, modules = request.app.state.project.name, request.app.state.files.modules
-    template = environment.get_template("label.html")
-    return HTMLResponse(template.render(title=title, settings=_inert(found), modules=modules))
-
-
-def settings(request: Request, session: Session) -> dict[str, Any]:
-    """What the scripts are told at the start."""
-    project: Project = request.app.state.project
-    known: dict[str, pages.Page] = request.app.state.pages
-    return {
-        "proof": request.app.state.sessions.proof(request.state.cookie),
-        "labeller": session.labeller,
-        "name": session.name,
-        "block": project.settings.block,
-        "blockMinutes": project.settings.block_minutes,
-        "pauseSeconds": project.settings.pause_seconds,
-        "pages": {kind: page.settings(project.settings) for kind, page in known.items()},
-        "guideline": request.app.state.store.guideline_text() is not None,
-    }
-
-
-def _inert(found: dict[str, Any]) -> Markup:
-    """JSON inside a script element that no text can end."""
-    return Markup(json.dumps(found).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -77,7 +77,8 @@ class Watcher:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
         try:
-            yield sent({"live": read(self.folder)})
+            last = await asyncio.to_thread(self.store.wait, 0, 0.0)  # what happened before this page listened
+            yield sent({"live": read(self.folder), "seq": last})
             while True:
                 try:
                     yield sent(await asyncio.wait_for(queue.get(), QUIET_SECONDS))

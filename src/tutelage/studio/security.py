@@ -74,10 +74,10 @@ class Guard:
             return
         try:
             self._check(scope)
-            await self.app(scope, _measured(receive), _with_headers(send, scope["path"]))
+            await self.app(scope, _measured(receive), _with_headers(send))
         except Refusal as refusal:
             self.log(scope, refusal)
-            await _answer(_with_headers(send, scope["path"]), refusal)
+            await _answer(_with_headers(send), refusal)
 
     def log(self, scope: Scope, refusal: Refusal) -> None:
         if not self._said.over(refusal.why):
@@ -142,13 +142,13 @@ def _measured(receive: Receive) -> Receive:
     return measured
 
 
-def _with_headers(send: Send, path: str) -> Send:
+def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
-            headers["cache-control"] = "no-cache" if path.startswith("/static/") else "no-store"
+            headers.setdefault("cache-control", "no-store")
         await send(message)
 
     return sending

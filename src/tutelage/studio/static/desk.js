@@ -9,6 +9,7 @@ import { say, tell } from "./say.js";
 
 const DEAD_MS = 250; // after a question is painted, no key answers it: what was pressed was meant for the one before
 const DEAD_AFTER_CHANGE_MS = 800; // when it was not the person who changed the question
+const NEWS_MS = 500; // a burst of news is looked at once
 const RECENT = 20;
 
 const nameOf = (question) => question.id + question.lease;
@@ -16,7 +17,7 @@ const nameOf = (question) => question.id + question.lease;
 export class Desk {
   /** view: { show, ready, empty, saved }; progress: counts blocks; rest(): a block is over. */
   constructor({ view, progress, rest }) {
-    Object.assign(this, { view, progress, rest, question: null, seq: 0, note: "" });
+    Object.assign(this, { view, progress, rest, question: null, seq: 0, heard: 0, note: "" });
     this.done = new Set(); // what was answered here: a fetch that was under way may still bring it
     this.recent = new Map(); // key of an act -> its question, to take back what never left
     this.clock = new Clock();
@@ -34,6 +35,7 @@ export class Desk {
   }
 
   async open() {
+    window.addEventListener("online", () => this.question ?? this.fetch());
     this.view.saved(this.outbox);
     this.outbox.send();
     await this.fetch();
@@ -176,14 +178,15 @@ export class Desk {
 
   /** Something happened in the store: perhaps there are questions again, perhaps some are gone. */
   news(seq) {
-    if (seq <= this.seq || this.listening) return;
+    this.heard = Math.max(this.heard, seq);
+    if (this.heard <= this.seq || this.listening) return;
     this.listening = setTimeout(() => {
       this.listening = null;
-      if (seq <= this.seq) return;
-      this.seq = seq;
+      if (this.heard <= this.seq) return; // it was what happened here
+      this.seq = this.heard;
       if (this.question) this.beat();
       else this.fetch();
-    }, 1000);
+    }, NEWS_MS);
   }
 
   stored(act, answer) {

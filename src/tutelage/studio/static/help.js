@@ -34,7 +34,8 @@ export class Help {
   row(act) {
     const waiting = this.waiting === act;
     const shown = waiting ? ["press a key"] : caps(this.keys.keysOf(act));
-    const button = element("button", { type: "button", class: "quiet", "aria-label": `Change the key of: ${act.says}` }, ...shown);
+    const about = element("span", { class: "spoken" }, `Change the key of: ${act.says}. `);
+    const button = element("button", { type: "button", class: "quiet" }, about, ...shown);
     button.addEventListener("click", () => {
       this.waiting = act;
       this.draw();

@@ -17,7 +17,7 @@ export class Questions {
 
   next() {
     const found = this.waiting.shift() ?? null;
-    if (this.waiting.length < ENOUGH) this.fetch();
+    if (this.waiting.length < ENOUGH) this.fetch().catch(() => {}); // the desk asks again when it needs one
     return found;
   }
 

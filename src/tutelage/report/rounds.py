@@ -1,0 +1,80 @@
+"""The loop's part of a report: what every round's policy is worth, and who answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from tutelage.report.plots import ACCENT, GRID, INK, drawn
+
+KINDS = ("human", "synthetic", "model")
+
+
+def section(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the template shows, or None where the run was no loop in rounds."""
+    rows = summary.get("rounds")
+    if not rows:
+        return None
+    return {
+        "rows": rows,
+        "figure": figure(rows),
+        "seeds": summary["seeds"],
+        "labels": summary["labels"],
+        "who": ", ".join(f"{summary[f'share_{kind}']:.0%} {kind}" for kind in KINDS if summary[f"share_{kind}"]),
+        "gain": gain(summary),
+    }
+
+
+def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(figure, what it is, detail) of rounds, and of what people said while a policy learned."""
+    found: list[tuple[str, str, str]] = []
+    if summary.get("rounds"):
+        change = f"{summary['score_first']:.2f} → {summary['score_last_round']:.2f}"
+        found.append((change, "score, first policy and last round", f"Elo {summary['elo_last_round']:+.0f}"))
+        if gain(summary):
+            found.append((f"{summary['gain_over_offline']:+.2f}", "over as many labels at the start", gain(summary)))
+    if "seconds_from_answer_median" in summary:
+        waited = f"{summary['seconds_from_answer_median']:.0f} s"
+        found.append(
+            (waited, "from an answer to a policy that learned from it", f"median, {summary['labels']} answers")
+        )
+    if "win_rate_by_answers" in summary:
+        rate, low, high = (summary[f"win_rate{end}_by_answers"] for end in ("", "_low", "_high"))
+        found.append((f"{rate:.0%}", "over the first policy, by the answers", f"95 % interval {low:.0%} to {high:.0%}"))
+    return found
+
+
+def gain(summary: Mapping[str, Any]) -> str:
+    """In words, where the comparison was made."""
+    if "gain_over_offline" not in summary:
+        return ""
+    if "gain_over_offline_low" not in summary:
+        return "one seed: no interval"
+    low, high = summary["gain_over_offline_low"], summary["gain_over_offline_high"]
+    return f"95 % interval {low:.2f} to {high:.2f}, {summary['seeds']} paired seeds"
+
+
+def figure(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Score of every policy with its interval; the one of all labels at the start apart."""
+    drawing = go.Figure()
+    for colour, mine in ((ACCENT, [r for r in rows if r["name"] != "offline"]), (INK, rows[-1:])):
+        if mine and (colour == ACCENT or mine[0]["name"] == "offline"):
+            drawing.add_scatter(
+                x=[row["name"] for row in mine],
+                y=[row["score_mean"] for row in mine],
+                mode="lines+markers",
+                marker={"size": 10, "color": colour},
+                line={"color": colour},
+                error_y={
+                    "type": "data",
+                    "array": [row["score_high"] - row["score_mean"] for row in mine],
+                    "arrayminus": [row["score_mean"] - row["score_low"] for row in mine],
+                    "color": INK,
+                },
+                showlegend=False,
+            )
+    drawing.update_yaxes(title="score, 95 % interval", gridcolor=GRID, zeroline=False)
+    drawing.update_xaxes(gridcolor=GRID)
+    return drawn(drawing, height=300, label="score by round")

@@ -89,7 +89,7 @@ def test_motion_is_reduced_where_that_is_wanted(served, person):
     assert ann.page.evaluate("() => document.getAnimations().length") == 0
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: make axe")
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core and npm: source .ci/browser")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(served, person, tmp_path, scheme):
     (tmp_path / "live.json").write_text(

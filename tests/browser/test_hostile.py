@@ -76,7 +76,7 @@ def test_marks_that_hide_or_turn_are_shown(served, person):
     assert "⟨U+202E⟩gnp.exe⟨U+202C⟩" in shown and "⟨U+200B⟩hidden" in shown
 
 
-def test_the_policy_stops_what_gets_past_everything_else(served, person):
+def test_the_policy_stops_what_gets_past_everything_else(served, person, caplog):
     """The last line of defence, on its own: a script or a beacon put into the page by force does not work."""
     studio, ann = served(asked()[:2]), person()
     ann.open(studio.link())
@@ -88,7 +88,7 @@ def test_the_policy_stops_what_gets_past_everything_else(served, person):
     }""")
     ann.page.wait_for_timeout(200)
     assert ann.page.evaluate("() => [window.inserted, window.pwned]") == [None, None]
-    assert "img-src" in ann.violations()
+    assert "img-src" in ann.violations() and "the content policy stopped something" in caplog.text
     ann.page.evaluate("() => (window.violations = [])")  # they were asked for
 
 

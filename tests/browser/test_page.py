@@ -92,6 +92,19 @@ def test_two_tabs_of_one_person_make_one_answer(served, person):
     assert len(studio.store.labels()) == 1
 
 
+def test_entering_again_in_another_tab_costs_no_answer(served, person):
+    """The first tab's proof is that of a session that the cookie no longer names."""
+    studio, ann = served(asked(9)), person()
+    ann.open(studio.link())
+    other = ann.context.new_page()
+    other.goto(studio.link())
+    other.wait_for_function("() => window.questions.length")
+    other.close()
+    ann.press("f", "j")
+    ann.saved()
+    assert len(studio.store.labels()) == 2
+
+
 def test_undo_twenty_deep_across_a_reload_with_the_reason(served, person):
     studio, ann = served(asked(22)), person()
     ann.open(studio.link())
@@ -116,6 +129,18 @@ def test_undo_twenty_deep_across_a_reload_with_the_reason(served, person):
     ann.saved()
     [label] = studio.store.labels()
     assert label.comparison.verdict.notes == "fair and short, j"
+
+
+def test_what_was_taken_back_is_on_the_screen_after_a_reload(served, person):
+    studio, ann = served(asked(12)), person()
+    ann.open(studio.link())
+    before = ann.shown()
+    ann.press("f", "j")
+    for _ in range(2):
+        ann.next(lambda: ann.page.keyboard.press("u"))
+    ann.page.reload()
+    ann.ready()
+    assert ann.shown() == before
 
 
 def test_seven_grades_and_both_bad(served, person):

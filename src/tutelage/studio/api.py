@@ -16,7 +16,7 @@ from tutelage.studio import drawn
 from tutelage.studio.limits import Limit
 from tutelage.studio.opening import settings
 from tutelage.studio.security import Refusal
-from tutelage.studio.sessions import Session
+from tutelage.studio.sessions import SESSION_SECONDS, Session
 
 LOG = logging.getLogger("tutelage.studio")
 MOST = 12  # questions held by one page
@@ -98,7 +98,7 @@ def enter(request: Request, body: Token) -> Response:
         doors.entering.over(client)
         raise Refusal(403, "This link was used already, or is too old. The terminal gives a new one.", "a wrong link")
     answer = JSONResponse(settings(request, request.app.state.sessions.of(cookie), cookie))
-    answer.set_cookie(request.app.state.cookie, cookie, httponly=True, samesite="lax", path="/")
+    answer.set_cookie(request.app.state.cookie, cookie, max_age=int(SESSION_SECONDS), httponly=True, samesite="lax")
     return answer
 
 

@@ -18,14 +18,14 @@ from tutelage.studio.server import only_here, serve
 class Label:
     """Answer questions on a page in your browser; one of FILE, --from-run and --project says which questions."""
 
-    file: Annotated[str | None, tyro.conf.Positional] = None
+    file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[FILE]")] = None
     """Pairs to compare: JSON lines, CSV or any other kind of docs/data.md. It is only read; answers go beside it."""
     from_run: Path | None = None
     """Folder of a run that asks people."""
     project: Path | None = None
     """Folder of a project; made on first use."""
     store: str | None = None
-    """Where answers are kept, if not in the project's folder: a path, or postgresql+psycopg://..."""
+    """Where answers are kept, if not in the project's folder: a path, or postgresql://user@host/name"""
     host: str = "127.0.0.1"
     """Address of this machine itself; others are refused."""
     port: int = 8765

@@ -49,5 +49,10 @@ def assignment(given: Assignment) -> dict[str, Any]:
         "guideline": given.guideline,
         "context": context(given.context),
         "shown": [{"id": each.id, **text(each.text or "")} for each in given.shown],
-        "returned": given.returned,
+        "returned": returned(given.returned) if given.returned is not None else None,
     }
+
+
+def returned(said: dict[str, Any]) -> dict[str, Any]:
+    """What had been answered; of a note, half letters, which cannot be sent, become question marks."""
+    return {name: value.encode(errors="replace").decode() if name == "notes" else value for name, value in said.items()}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tutelage.feedback.asking import Refused
 from tutelage.feedback.store import Store
 from tutelage.report.sanitise import plain
 
@@ -88,16 +90,23 @@ class Watcher:
             self._pages.discard(queue)
 
     async def _watch(self) -> None:
-        seq, live = await asyncio.to_thread(self.store.wait, 0, 0.0), read(self.folder)
+        seq, live = 0, None
         while self._pages:
-            last = await asyncio.to_thread(self.store.wait, seq, WATCH_SECONDS)
-            found = await asyncio.to_thread(read, self.folder)
+            last, found = await asyncio.to_thread(self._look, seq)
             if last != seq:
                 self._tell({"seq": last})
             if found != live:
                 self._tell({"live": found})
             seq, live = last, found
             await asyncio.sleep(0.1)  # a burst of answers is one piece of news
+
+    def _look(self, seq: int) -> tuple[int, dict[str, Any] | None]:
+        """The last event and live.json, as soon as there is news; a database in trouble has none for the moment."""
+        try:
+            seq = self.store.wait(seq, WATCH_SECONDS)
+        except Refused:
+            time.sleep(WATCH_SECONDS)
+        return seq, read(self.folder)
 
     def _tell(self, news: dict[str, Any]) -> None:
         for queue in self._pages:

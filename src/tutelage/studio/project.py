@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport
@@ -22,10 +23,12 @@ from tutelage.feedback.store import Store
 FIRST, MORE = 200, 2000  # questions asked before the page opens, and in one transaction afterwards
 
 
-class Settings(BaseModel):
-    """project.json in a project's folder. scale: how pairs are answered; block: questions between two pauses."""
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Settings:
+    """project.json in a project's folder (docs/labelling.md).
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    title: above the page; scale: how pairs are answered; block, block_minutes: questions, and minutes, between pauses
+    """
 
     title: str = ""
     scale: Literal["binary", "graded"] = "binary"
@@ -34,7 +37,7 @@ class Settings(BaseModel):
     pause_seconds: int = Field(default=20, ge=0)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Project:
     """folder: where sessions, project.json and (for a run) live.json are; store: URL or path; source: pairs to ask."""
 
@@ -45,7 +48,7 @@ class Project:
 
     @property
     def name(self) -> str:
-        return self.settings.title or self.folder.name.removesuffix(".labels")
+        return self.settings.title or self.folder.resolve().name.removesuffix(".labels")
 
 
 def chosen(file: str | None, from_run: Path | None, folder: Path | None, store: str | None) -> Project:
@@ -82,20 +85,24 @@ def settings(folder: Path) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        return Settings.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return TypeAdapter(Settings).validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
         why = explained(error) if isinstance(error, ValidationError) else str(error)
-        raise InputError(f"{path}: {why}. Its fields: {', '.join(Settings.model_fields)}.") from error
+        raise InputError(
+            f"{path}: {why}. Its fields: {', '.join(each.name for each in dataclasses.fields(Settings))}."
+        ) from error
 
 
 def with_scale(project: Project, scale: Literal["binary", "graded"] | None) -> Project:
     if scale is None:
         return project
-    return replace(project, settings=project.settings.model_copy(update={"scale": scale}))
+    return replace(project, settings=replace(project.settings, scale=scale))
 
 
-def ask(project: Project, store: Store, says: threading.Event) -> ReadReport:
-    """Asks all pairs of the project's file; what was asked before is not asked again. says: set once some are there.
+def ask(project: Project, store: Store, says: threading.Event, stop: threading.Event) -> ReadReport:
+    """Asks all pairs of the project's file; what was asked before is not asked again.
+
+    says: set once some are there; stop: ends it between two parts, the rest is asked the next time.
 
     A file of any length opens as fast as a short one: the first questions wait for nothing, the rest follow.
     """
@@ -108,6 +115,8 @@ def ask(project: Project, store: Store, says: threading.Event) -> ReadReport:
         for part in parts(waiting):
             store.ask(part)
             says.set()
+            if stop.is_set():
+                return report
         if report.rows_read == sum(report.dropped.values()):
             raise InputError(f"{project.source}: none of its {report.rows_read} rows can be asked: {report}.")
     finally:

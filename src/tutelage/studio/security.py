@@ -101,7 +101,7 @@ class Guard:
             raise Refusal(401, "Your session is over. Open the link that the server printed.", "no session")
         proof = headers.get("x-tutelage-proof", "")
         if scope["method"] not in SAFE and not self.sessions.proven(secret, proof):
-            raise Refusal(403, "Load the page again.", "no proof that this session's page sent it")
+            raise Refusal(401, "Load the page again.", "no proof that this session's page sent it")
 
     def _check_where_from(self, scope: Scope, headers: Headers) -> None:
         """A page of another site may link here and nothing else; what changes something must come from our page."""

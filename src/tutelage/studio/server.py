@@ -59,7 +59,8 @@ def serve(project: Project, store: Store, place: tuple[str, int], browser: bool,
     host = only_here(place[0])
     with contextlib.closing(bound(host, place[1])) as listening:
         port = listening.getsockname()[1]
-        asked = _asking(project, store)
+        stop = threading.Event()
+        asked = _asking(project, store, stop)
         name = name or user()
         labeller = store.labeller(name)
         sessions = Sessions(project.folder / "sessions.json")
@@ -71,6 +72,7 @@ def serve(project: Project, store: Store, place: tuple[str, int], browser: bool,
 
         with logged():
             _run(app, listening, lambda: _opened(link, browser))
+        stop.set()
         asked.join()
 
 
@@ -87,14 +89,14 @@ def user() -> str:
         return "me"
 
 
-def _asking(project: Project, store: Store) -> threading.Thread:
+def _asking(project: Project, store: Store, stop: threading.Event) -> threading.Thread:
     """Asks the first questions, then the rest beside the server. A fault in the first rows stops everything."""
     faults: list[InputError] = []
     some, opened = threading.Event(), threading.Event()
 
     def work() -> None:
         try:
-            report = ask(project, store, some)
+            report = ask(project, store, some, stop)
             if report.dropped:
                 print(f"{project.source}: {report}", flush=True)
         except InputError as error:

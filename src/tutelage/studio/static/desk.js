@@ -36,6 +36,7 @@ export class Desk {
 
   async open() {
     window.addEventListener("online", () => this.question ?? this.fetch());
+    document.addEventListener("visibilitychange", () => this.beat());
     this.view.saved(this.outbox);
     this.outbox.send();
     await this.fetch();
@@ -122,8 +123,10 @@ export class Desk {
   show(question, says, dead) {
     this.question = question;
     this.readyFor = null;
+    write("current", question.id);
     const draft = read("draft");
     this.note = question.returned?.notes ?? (draft?.id === question.id ? draft.note : "");
+    if (this.note) this.write(this.note);
     this.view.show(question, says, this.note);
     // Two frames: in the first it is drawn, at the second it is on the screen. A hidden page paints nothing.
     requestAnimationFrame(() => requestAnimationFrame(() => this.seen(question, dead)));

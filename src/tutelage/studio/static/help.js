@@ -69,7 +69,11 @@ export class Help {
     select.value = document.documentElement.dataset.theme;
     select.addEventListener("change", () => {
       document.documentElement.dataset.theme = select.value;
-      localStorage.setItem("theme", select.value);
+      try {
+        localStorage.setItem("theme", select.value);
+      } catch {
+        // it holds until the page is closed
+      }
     });
     return element("label", { class: "line" }, "Colours: ", select);
   }

@@ -77,7 +77,7 @@ export class Outbox {
         this.found(false, error);
         throw error;
       }
-      write(`refused:${act.name}`, { path: act.path, body: act.body, why: error.message });
+      if (act.path === "answer") write(`refused:${act.name}`, { path: act.path, body: act.body, why: error.message });
       this.drop(act);
       this.refused(act, error);
     }

@@ -5,19 +5,22 @@ import { read, write } from "./keeping.js";
 import { settings } from "./settings.js";
 
 const Z = 1.96;
+const REST_MS = 5 * 60000; // whoever was away for so long begins a new block
 
 export class Progress {
   constructor(place, dialog) {
     Object.assign(this, { place, dialog });
     this.block = read("block", { done: 0, began: Date.now() });
+    if (Date.now() - (this.block.last ?? 0) > REST_MS) this.block.done = 0;
     this.server = null;
     this.pending = 0;
   }
 
   /** Counts an answer or a skip of this block; whether the block is over. */
   count(step) {
-    if (this.block.done <= 0 && step > 0) this.block.began = Date.now();
+    if (Date.now() - (this.block.last ?? 0) > REST_MS) this.block = { done: 0, began: Date.now() };
     this.block.done = Math.max(0, this.block.done + step);
+    this.block.last = Date.now();
     write("block", this.block);
     this.draw();
     const minutes = (Date.now() - this.block.began) / 60000;
@@ -54,16 +57,16 @@ export class Progress {
   totals() {
     const { answered, today, counted, wanted } = this.server;
     const mine = `${number(today + this.pending)} today, ${number(answered + this.pending)} in all`;
-    const ours = `project ${number(counted + this.pending)} of ${number(wanted)}, known to ${this.worth(" → ")}`;
+    const ours = `project ${number(counted + this.pending)} of ${number(wanted)}${this.worth()}`;
     const why = "How well the answers tell a share of pairs (95 %), now and after your next block";
     return [element("span", { class: "total" }, mine), element("span", { class: "total", title: why }, ours)];
   }
 
   /** The half-width of a 95 % interval of a share near one half, now and a block later. */
-  worth(between) {
+  worth() {
     const now = this.server.counted + this.pending;
     const later = Math.min(now + settings.block, this.server.wanted);
-    return now ? `±${width(now)}${between}±${width(later)} %` : `nothing yet${between}±${width(later)} %`;
+    return now > 0 ? `, known to ±${width(now)} → ±${width(later)} %` : "";
   }
 }
 

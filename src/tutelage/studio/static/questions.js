@@ -1,5 +1,6 @@
 // The next questions, fetched before they are needed, so that an answer never waits for the network.
 
+import { read } from "./keeping.js";
 import { post } from "./requests.js";
 
 const AHEAD = 5;
@@ -36,8 +37,14 @@ export class Questions {
   }
 
   async claim(besides) {
-    const count = Math.min(MOST, AHEAD + besides);
-    const { assignments, progress } = await post("/api/claim", { count });
+    const current = this.known ? null : read("current"); // after a reload, what was on the screen comes first
+    const isCurrent = (each) => each.id === current;
+    let found = await post("/api/claim", { count: Math.min(MOST, AHEAD + besides) });
+    if (current && found.assignments.length >= AHEAD && !found.assignments.some(isCurrent)) {
+      found = await post("/api/claim", { count: MOST }); // it had been taken back, and stands behind those fetched ahead
+    }
+    const { assignments, progress } = found;
+    if (current) assignments.sort((one, other) => isCurrent(other) - isCurrent(one));
     this.known = true;
     const held = new Set(this.waiting.map((each) => each.id + each.lease));
     for (const each of assignments) {

@@ -52,7 +52,7 @@ function sides(question, how) {
   const marked = how.diff ? differing(...texts) : null;
   return question.shown.map((each, place) => {
     const letter = "AB"[place];
-    const heading = element("h2", { id: `side-${letter}` }, element("span", { class: "letter" }, letter), ` Answer ${letter}`);
+    const heading = element("h2", { id: `side-${letter}` }, element("span", { class: "spoken" }, "Answer "), element("span", { class: "letter" }, letter));
     const body = marked ? differences(marked[place]) : words(each, how);
     return element("section", { class: "side", "data-side": letter, "aria-labelledby": `side-${letter}` }, heading, body);
   });

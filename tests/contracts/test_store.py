@@ -444,11 +444,25 @@ import sys
 from tutelage.feedback.store import Store
 with Store.open(sys.argv[1]) as store:
     who = store.labeller(sys.argv[2])
-    while given := store.claim(who, lease_s=1):
+    while given := store.claim(who, lease_s=float(sys.argv[3])):
         each = given[0]
         store.answer(who, each.id, each.lease, "a" + each.id, {"choice": each.shown[0].id})
         print(each.id, flush=True)
 """
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_wait_for_each_other(url):
+    """No lock of Python's helps here: without the database's own turns they would fail, or ask too often."""
+    with Store.open(url) as store:
+        store.ask([question(f"q{i}", wanted=2) for i in range(60)])
+        workers = [
+            subprocess.Popen([sys.executable, "-c", WORKER, url, name, "60"], stdout=subprocess.DEVNULL)
+            for name in "abcd"
+        ]
+        assert [each.wait(timeout=120) for each in workers] == [0, 0, 0, 0]
+        assert [each.state for each in store.labels()] == ["counted"] * 120
+        assert store.verify() == []
 
 
 @pytest.mark.slow
@@ -460,7 +474,7 @@ def test_processes_that_are_killed_lose_nothing_that_was_acknowledged(url):
         printed = []
         for count in (10, 25):
             workers = [
-                subprocess.Popen([*arguments, name], stdout=subprocess.PIPE, text=True) for name in ("x", "y", "z")
+                subprocess.Popen([*arguments, name, "1"], stdout=subprocess.PIPE, text=True) for name in ("x", "y", "z")
             ]
             for each in workers:
                 printed += [each.stdout.readline() for _ in range(count // 5)]
@@ -472,7 +486,7 @@ def test_processes_that_are_killed_lose_nothing_that_was_acknowledged(url):
         deadline = time.monotonic() + 60
         while store.open_questions() and time.monotonic() < deadline:
             for name in ("x", "y", "z"):
-                subprocess.run([*arguments, name], check=True, capture_output=True)
+                subprocess.run([*arguments, name, "1"], check=True, capture_output=True)
             time.sleep(0.5)
         labels = store.labels()
         assert len([each for each in labels if each.state == "counted"]) == 120

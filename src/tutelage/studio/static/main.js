@@ -37,7 +37,7 @@ const modules = await Promise.all(names.map((kind) => import(`./pages/${kind}.js
 const pages = Object.fromEntries(names.map((kind, place) => [kind, modules[place]]));
 const how = { raw: read("raw", false), diff: false };
 
-const desk = new Desk({ view: { show, ready, empty, saved }, progress: new Progress(at("progress")), rest });
+const desk = new Desk({ view: { show, busy, ready, empty, saved }, progress: new Progress(at("progress")), rest });
 const pause = new Pause(at("pause"), () => at("question").focus());
 const live = new Live(at("live"));
 
@@ -103,7 +103,7 @@ function show(question, says, note) {
     how.diff = false;
     controls();
   }
-  at("question").setAttribute("aria-busy", "true");
+  busy();
   draw(question);
   reason(false, note);
   at("empty").hidden = true;
@@ -114,7 +114,12 @@ function show(question, says, note) {
   window.scrollTo(0, 0);
 }
 
-/** From here on a key is meant for this question. */
+/** A key that is pressed now is not meant for this question. */
+function busy() {
+  at("question").setAttribute("aria-busy", "true");
+}
+
+/** From here on it is. */
 function ready() {
   at("question").removeAttribute("aria-busy");
 }

@@ -24,7 +24,7 @@ from tutelage.recipes.demo import DemoConfig
 from tutelage.recipes.stages import run_stages
 from tutelage.runs.run import Run
 
-TARGET, BUDGET_S, RATES = 1.2, 300.0, (3e-4, 7e-4, 1.5e-3)
+TARGET, BUDGET_S, RATES = 1.2, 150.0, (3e-4, 7e-4, 1.5e-3)
 MODELS = HERE / ".peers" / "helpdesk"
 
 

@@ -191,7 +191,7 @@ def number(value: float) -> float:
     try:
         found = float(value)
     except OverflowError:
-        return math.copysign(LARGEST, value)
+        return LARGEST if value > 0 else -LARGEST
     return 0.0 if math.isnan(found) else max(-LARGEST, min(LARGEST, found))
 
 

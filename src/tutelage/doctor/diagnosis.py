@@ -105,11 +105,8 @@ def told_of(disease: Disease, stage: Stage) -> bool:
 
 def found_in(run: Chart, stages: Sequence[Stage]) -> list[Finding]:
     """Findings of these stages of a run, the severest first."""
-    found: list[Finding] = []
+    asked = [(disease, stage) for disease in DISEASES for stage in stages if disease.possible(stage)]
     with np.errstate(all="ignore"):  # a number near the largest one may overflow: then it is no sign of anything
-        for disease in DISEASES:
-            for stage in stages:
-                sign = disease.examine(stage, run) if disease.possible(stage) else None
-                if sign is not None:
-                    found.append(Finding.of(disease, stage, sign))
+        signs = [(disease, stage, disease.examine(stage, run)) for disease, stage in asked]
+    found = [Finding.of(disease, stage, sign) for disease, stage, sign in signs if sign is not None]
     return sorted(found, key=lambda each: SEVERITIES.index(each.severity))

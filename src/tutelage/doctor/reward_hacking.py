@@ -24,7 +24,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         remedy="Take the weights of the peak (a held-out reward and --stop-at-peak end there), or charge more for KL.",
         changes={
             **({"--held-out-reward": "FOLDER", "--stop-at-peak": 12} if "held_out_reward" in stage.job else {}),
-            stage.flag("kl_coefficient"): max(0.05, 2 * stage.setting("kl_coefficient", 0.1)),
+            stage.flag("kl_coefficient"): max(0.1, 2 * stage.setting("kl_coefficient", 0.1)),
         },
         metrics=("score", "gold_score", "held_out_score", "kl_nats_per_sequence"),
         samples=tuple(text for _, text in stage.texts()[-3:]),

@@ -37,8 +37,8 @@ class Fall:
 def judged(stage: Stage) -> list[tuple[str, Series, Series]]:
     """(name, what the judge says, the proxy meanwhile) of every judge of this stage."""
     found = [(name, stage.series(name), stage.series("score")) for name in JUDGES if stage.has(name)]
-    by_sample = tuple(of_samples(stage, name) for name in ("gold", "proxy"))
-    return [*found, ("gold", *by_sample)] if len(by_sample[0]) and len(by_sample[1]) else found
+    gold, proxy = of_samples(stage, "gold"), of_samples(stage, "proxy")
+    return [*found, ("gold", gold, proxy)] if len(gold) and len(proxy) else found
 
 
 def of_samples(stage: Stage, name: str) -> Series:

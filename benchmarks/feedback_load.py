@@ -7,7 +7,9 @@ The server is `tutelage label --project`, a process of its own, ended with SIGKI
 Each person holds up to three questions, thinks (exponential, mean --think seconds), answers, and sends an answer again
 under its key until it is acknowledged. 3 % of the answers are sent twice all the same, 3 % are taken back and given
 anew, 2 % of the questions are skipped. Whom they choose follows from the texts alone, so that a side that was mistaken
-on the way is found. Times are what a person's machine sees: HTTP, the waiting for a free processor, and the disk.
+on the way is found. Times are what a person's machine sees: HTTP, the waiting for a free processor, and the disk;
+once over all requests, and once without the three seconds after a start of the server, when all fifty come at once.
+server_cpu_ms is what a request costs the server's processor, whatever else the machine does.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 
 from tutelage.data.records import Candidate, Context
 from tutelage.feedback.asking import Asking
@@ -36,7 +39,7 @@ from tutelage.feedback.store import Store
 from tutelage.studio.sessions import Sessions
 
 HELD = 3
-RETRY_SECONDS = 0.2
+RETRY_SECONDS, SETTLED_SECONDS = 0.2, 3.0
 TWICE, BACK, SKIPPED = 0.03, 0.03, 0.02
 
 
@@ -51,7 +54,11 @@ class Load:
     wanted: int
     process: Any = None
     kills: list[float] = field(default_factory=list)
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {"claim": [], "answer": [], "undo": []})
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {"claim": [], "answer": []})
+    settled: dict[str, list[float]] = field(default_factory=lambda: {"claim": [], "answer": []})
+    back_at: float = 0.0
+    cpu_at_start: float = 0.0
+    cpu: float = 0.0
     acknowledged: dict[str, str] = field(default_factory=dict)
     taken_back: set[str] = field(default_factory=set)
     retries: int = 0
@@ -67,7 +74,20 @@ class Load:
         )
         log.close()
 
+    def ready(self) -> None:
+        """Notes that it listens, and what it took until then."""
+        self.back_at, self.cpu_at_start = time.monotonic(), self.cpu_now()
+
+    def cpu_now(self) -> float:
+        return sum(psutil.Process(self.process.pid).cpu_times()[:2])
+
+    def took(self, what: str, seconds: float, begun: float) -> None:
+        self.seconds.setdefault(what, []).append(seconds)
+        if begun - self.back_at > SETTLED_SECONDS:
+            self.settled.setdefault(what, []).append(seconds)
+
     def kill(self) -> None:
+        self.cpu += self.cpu_now() - self.cpu_at_start
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -81,13 +101,13 @@ class Person:
     async def post(self, what: str, body: dict[str, Any]) -> Any:
         """Until there is an answer, as the page does it; the time is that of the request that got one."""
         while True:
-            begun = time.perf_counter()
+            begun = time.monotonic()
             try:
                 response = await self.client.post(f"/api/{what}", json=body)
             except (httpx2.TransportError, httpx2.InvalidURL):
                 response = None
             if response is not None and response.status_code < 500:
-                self.load.seconds.setdefault(what, []).append(time.perf_counter() - begun)
+                self.load.took(what, time.monotonic() - begun, begun)
                 assert response.status_code == 200, (what, response.status_code, response.text)
                 return response.json()
             self.load.retries += 1
@@ -138,6 +158,7 @@ async def killed(load: Load, times: int, chance: random.Random) -> None:
         load.start()
         while not listening(load.port):
             await asyncio.sleep(0.02)
+        load.ready()
         load.kills.append(time.monotonic() - begun)
 
 
@@ -192,6 +213,7 @@ def main() -> int:
         load.start()
         while not listening(port):
             time.sleep(0.05)
+        load.ready()
         begun = time.monotonic()
         try:
             asyncio.run(crowd(load, [(cookie, sessions.proof(cookie)) for cookie in cookies], asked.kills))
@@ -219,8 +241,10 @@ def accounted(load: Load, asked: argparse.Namespace, seconds: float) -> dict[str
         f"{len(present.keys() - standing)} answers that nobody gave": bool(present.keys() - standing),
         f"{len(load.kills)} kills, {asked.kills} wanted": len(load.kills) != asked.kills,
     }
+    requests = sum(map(len, load.seconds.values()))
     timed = {
-        f"{what}_{name}_ms": round(1000 * quantile(load.seconds[what], share), 1)
+        f"{what}_{name}_ms{when}": quantile_ms(times[what], share)
+        for when, times in (("", load.seconds), ("_settled", load.settled))
         for what in ("claim", "answer")
         for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
     }
@@ -236,7 +260,9 @@ def accounted(load: Load, asked: argparse.Namespace, seconds: float) -> dict[str
         "back_after_s": [round(each, 2) for each in load.kills],
         "requests_sent_again": load.retries,
         "seconds": round(seconds, 1),
-        "requests_per_second": round(sum(map(len, load.seconds.values())) / seconds, 1),
+        "requests_per_second": round(requests / seconds, 1),
+        "server_cpu_ms": round(1000 * load.cpu / requests, 2),
+        "machine_load": round(os.getloadavg()[0], 1),
         "think_s": asked.think,
         **timed,
         "events": stats["events"],
@@ -248,9 +274,10 @@ def chosen(label: Any) -> str:
     return label.comparison.texts[label.comparison.chosen()]
 
 
-def quantile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def quantile_ms(seconds: list[float], share: float) -> float | None:
+    """Milliseconds; None where nothing was measured."""
+    ordered = sorted(seconds)
+    return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1) if ordered else None
 
 
 def arguments() -> argparse.Namespace:

@@ -83,6 +83,17 @@ def test_a_dialog_keeps_the_focus_and_gives_it_back(served, person):
     assert ann.page.evaluate("() => document.activeElement.dataset.act") == "help"
 
 
+def test_a_switch_keeps_the_focus(served, person):
+    studio, ann = served(asked()), person()
+    ann.open(studio.link())
+    ann.page.locator("[data-act=raw]").focus()
+    ann.page.keyboard.press("Enter")
+    assert ann.page.evaluate("() => [document.activeElement.dataset.act, document.activeElement.ariaPressed]") == [
+        "raw",
+        "true",
+    ]
+
+
 def test_motion_is_reduced_where_that_is_wanted(served, person):
     studio, ann = served(asked()), person(reduced_motion="reduce")
     ann.open(studio.link())

@@ -92,6 +92,55 @@ def test_two_tabs_of_one_person_make_one_answer(served, person):
     assert len(studio.store.labels()) == 1
 
 
+def test_an_answer_whose_reply_was_lost_is_sent_again_and_is_one(served, person):
+    """The server had stored it; the page cannot know. Undo is sent twice, too, and takes back one answer."""
+    studio, ann, lost = served(asked(6)), person(), []
+
+    def lose(route) -> None:
+        if len(lost) % 2 == 0:
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+        lost.append(route.request.url)
+
+    ann.open(studio.link())
+    ann.page.route("**/api/answer", lose)
+    ann.page.route("**/api/undo", lose)
+    ann.press("f", "j")
+    ann.saved()
+    assert len(lost) == 4 and len(studio.store.labels()) == 2
+    ann.next(lambda: ann.page.keyboard.press("u"))
+    assert len(lost) == 6 and len(studio.store.labels()) == 1
+
+
+def test_a_key_after_undo_waits_for_the_question_that_comes_back(served, person):
+    """On a slow network, too; but where there is none, what is on the screen can be answered meanwhile."""
+    studio, ann = served(asked(6)), person()
+    ann.open(studio.link())
+    ann.press("f")
+    ann.saved()
+
+    def slowly(route) -> None:
+        ann.page.keyboard.press("j")  # before the answer to undo is there
+        route.continue_()
+
+    ann.page.route("**/api/undo", slowly)
+    ann.next(lambda: ann.page.keyboard.press("u"))
+    ann.saved()
+    assert studio.store.labels() == [] and "Question 0?" in ann.page.locator(".prompt").inner_text()
+    ann.page.unroute("**/api/undo")
+    ann.press("f")
+    ann.saved()
+    ann.context.set_offline(True)
+    ann.press("u")
+    ann.press("j")
+    ann.context.set_offline(False)
+    ann.saved()
+    assert [each.question for each in studio.store.labels()] == ["q1"]
+    ann.page.get_by_text("Question 0?").wait_for()
+
+
 def test_entering_again_in_another_tab_costs_no_answer(served, person):
     """The first tab's proof is that of a session that the cookie no longer names."""
     studio, ann = served(asked(9)), person()

@@ -5,7 +5,7 @@ import threading
 import time
 from functools import partial
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 import pytest
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import random
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -483,6 +485,19 @@ def test_a_limit_counts_within_its_seconds():
     assert [limit.over("a"), limit.over("a"), limit.over("a"), limit.over("b")] == [False, False, True, False]
     clock.now += 61
     assert not limit.full("a") and not limit.over("a")
+
+
+def test_every_key_and_every_field_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "labelling.md").read_text(encoding="utf-8")
+    scripts = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("main.js", "pages/pair.js"))
+    keys = re.findall(r'"([^"]+)"', " ".join(re.findall(r"keys: \[([^\]]*)\]", scripts)))
+    printed = {"ArrowLeft": "←", "ArrowRight": "→", " ": "Space"}
+    assert len(keys) >= 15
+    for key in keys:
+        assert f"`{printed.get(key, key.upper())}`" in page, key
+    fields = [each.name for each in dataclasses.fields(Settings)]
+    for name in (*fields, *live.Live.model_fields, *live.Win.model_fields):
+        assert f"`{name}`" in page, name
 
 
 # --- the command

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 
 from tutelage.data.errors import InputError
 from tutelage.feedback.answering import NoVerdict

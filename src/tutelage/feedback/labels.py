@@ -96,9 +96,7 @@ def progress(connection: Connection, at: float, labeller: str) -> Progress:
     today = mine.join_from(B, E, E.c.seq == B.c.seq).where(E.c.at >= at - at % DAY_SECONDS)
     seen = select(A.c.question).where(A.c.labeller == labeller, A.c.state != "leased")
     left = select(func.count()).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted, Q.c.name.not_in(seen))
-    totals = select(
-        func.count(), func.coalesce(func.sum(Q.c.counted), 0), func.coalesce(func.sum(Q.c.wanted), 0)
-    ).where(Q.c.withdrawn.is_(None))
-    asked, counted, wanted = connection.execute(totals).one()
-    answered, since, still = (connection.execute(each).scalar_one() for each in (mine, today, left))
-    return Progress(answered, since, still, asked, counted, wanted)
+    totals = (func.count(), func.coalesce(func.sum(Q.c.counted), 0), func.coalesce(func.sum(Q.c.wanted), 0))
+    numbers = [each.scalar_subquery() for each in (mine, today, left)]
+    row = connection.execute(select(*numbers, *totals).select_from(Q).where(Q.c.withdrawn.is_(None))).one()
+    return Progress(*row)

@@ -76,6 +76,7 @@ class Doors:
         self.entering = Limit(5, 60.0)
         self.answering = Limit(120, 60.0)
         self.reporting = Limit(20, 60.0)
+        self.telling = Limit(30, 60.0)  # lines of the log, for each labeller
 
 
 def store_of(request: Request) -> Store:
@@ -124,7 +125,7 @@ def answer(request: Request, body: Answer) -> dict[str, Any]:
     times = dict(body.times)
     if request.app.state.doors.answering.over(labeller):
         times["too_many_a_minute"] = True  # a person's answer is not thrown away for being fast; it is marked
-        LOG.warning("more than 120 answers a minute from labeller %s: kept, and marked", labeller)
+        tell(request, "more than 120 answers a minute: kept, and marked")
     done = store_of(request).answer(labeller, body.assignment, body.lease, body.key, body.verdict, times)
     return receipt(done)
 
@@ -198,5 +199,12 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
     trouble = type(error.__cause__).__module__.startswith("sqlalchemy")
     status = 503 if trouble else STATUS.get(type(error).__name__, 422)
     if status != 409:
-        LOG.warning("refused %s: %s, by labeller %s", request.url.path, error, session_of(request).labeller)
+        tell(request, f"refused {request.url.path}: {error}")
     return JSONResponse({"says": str(error)}, status)
+
+
+def tell(request: Request, what: str) -> None:
+    """A line of the log about this labeller; a flood of them does not fill it."""
+    labeller = session_of(request).labeller
+    if not request.app.state.doors.telling.over(labeller):
+        LOG.warning("labeller %s: %s", labeller, what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from tutelage.data.records import Context
@@ -17,7 +18,14 @@ TURN = re.compile(f"({re.escape(HUMAN)}|{re.escape(ASSISTANT)})")
 
 def text(words: str) -> dict[str, str]:
     """Both ways of showing a text: as markdown, and as it was written."""
-    return {"html": str(sanitised(words, LONGEST)), "plain": plain(words, LONGEST)}
+    html, as_written = _shown(words)
+    return {"html": html, "plain": as_written}
+
+
+@lru_cache(maxsize=512)
+def _shown(words: str) -> tuple[str, str]:
+    """Kept, since a page asks for what it holds again with every claim, and cleaning costs more than claiming."""
+    return str(sanitised(words, LONGEST)), plain(words, LONGEST)
 
 
 def context(asked: Context) -> list[dict[str, str]]:

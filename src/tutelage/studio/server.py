@@ -7,6 +7,7 @@ import errno
 import getpass
 import ipaddress
 import logging
+import os
 import socket
 import sys
 import threading
@@ -118,10 +119,15 @@ def _opened(link: Callable[[], str], browser: bool) -> None:
     """Prints a link, opens it if wanted, and gives another whenever Enter is pressed."""
     first = link()
     print(f"{first}\n  works once; Enter gives another one; Ctrl-C stops the server, and nothing is lost.", flush=True)
-    if browser:
+    if browser and can_show():
         threading.Thread(target=webbrowser.open, args=(first,), daemon=True).start()
     if sys.stdin is not None and sys.stdin.isatty():
         threading.Thread(target=_more_links, args=(link,), daemon=True).start()
+
+
+def can_show() -> bool:
+    """Whether there is a screen: without one, a browser of letters would take the terminal."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _more_links(link: Callable[[], str]) -> None:

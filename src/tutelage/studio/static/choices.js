@@ -11,13 +11,14 @@ export function choose(title, options, note, chosen) {
   const buttons = options.map(([name, says], place) =>
     element("button", { type: "button", value: name }, element("kbd", {}, String(place + 1)), says),
   );
+  const back = element("button", { type: "button", class: "quiet" }, "Go back ", element("kbd", {}, "Esc"));
   const dialog = element(
     "dialog",
     { class: "choices", "aria-labelledby": "choice-title" },
     element("h2", { id: "choice-title" }, title),
     element("div", { class: "options" }, ...buttons),
     line ? element("label", { for: "choice-note" }, note, line) : null,
-    element("p", { class: "soft" }, element("kbd", {}, "Esc"), " goes back"),
+    back,
   );
   const finish = (name) => {
     dialog.close();
@@ -31,6 +32,7 @@ export function choose(title, options, note, chosen) {
     event.preventDefault();
     finish(picked[0]);
   });
+  back.addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -15,7 +15,7 @@ const RECENT = 20;
 const nameOf = (question) => question.id + question.lease;
 
 export class Desk {
-  /** view: { show, ready, empty, saved }; progress: counts blocks; rest(): a block is over. */
+  /** view: { show, busy, ready, empty, saved }; progress: counts blocks; rest(): a block is over. */
   constructor({ view, progress, rest }) {
     Object.assign(this, { view, progress, rest, question: null, seq: 0, heard: 0, note: "" });
     this.done = new Set(); // what was answered here: a fetch that was under way may still bring it
@@ -25,7 +25,7 @@ export class Desk {
     this.outbox = new Outbox({
       done: (act, answer) => this.stored(act, answer),
       refused: (act, error) => this.refused(act, error),
-      changed: () => this.view.saved(this.outbox),
+      changed: () => this.changed(),
     });
     this.questions = new Questions({
       taken: (each) => this.taken(each),
@@ -40,6 +40,11 @@ export class Desk {
     this.view.saved(this.outbox);
     this.outbox.send();
     await this.fetch();
+  }
+
+  changed() {
+    this.view.saved(this.outbox);
+    if (!this.outbox.reachable) this.goOn();
   }
 
   taken(each) {
@@ -91,12 +96,22 @@ export class Desk {
   undo() {
     const back = this.outbox.takeBack((act) => this.recent.has(act.body.key));
     if (!back) {
+      this.readyFor = null; // the next key is meant for the question that comes back
+      this.view.busy();
       this.outbox.add("undo", {});
       if (!this.outbox.reachable) tell("The last answer is taken back as soon as the server can be reached.");
+      this.goOn();
       return;
     }
     const question = this.recent.get(back.body.key);
     this.takenBack({ ...question, returned: back.body.verdict ?? { skipped: back.body.reason } });
+  }
+
+  /** The question on the screen can be answered again, where an undo came to nothing or has to wait for the server. */
+  goOn(whatever = false) {
+    if (!this.question || this.unseen || !(whatever || !this.outbox.reachable)) return;
+    this.readyFor = this.question;
+    this.view.ready();
   }
 
   takenBack(question) {
@@ -123,6 +138,7 @@ export class Desk {
   show(question, says, dead) {
     this.question = question;
     this.readyFor = null;
+    this.unseen = true;
     write("current", question.id);
     const draft = read("draft");
     this.note = question.returned?.notes ?? (draft?.id === question.id ? draft.note : "");
@@ -137,6 +153,7 @@ export class Desk {
     this.clock.start();
     setTimeout(() => {
       if (question !== this.question) return;
+      this.unseen = false;
       this.readyFor = question;
       this.view.ready();
     }, dead);
@@ -202,6 +219,7 @@ export class Desk {
 
   refused(act, error) {
     const what = { answer: "An answer", skip: "A skip", flag: "A flag", undo: "Undo" }[act.path];
+    if (act.path === "undo") this.goOn(true);
     tell(`${what} was not taken: ${error.message}`, act.path === "undo" ? 6 : 0);
     say(error.message);
   }

@@ -65,7 +65,8 @@ export class Help {
   }
 
   themes() {
-    const select = element("select", {}, ...Object.entries(THEMES).map(([value, says]) => element("option", { value }, says)));
+    const options = Object.entries(THEMES).map(([value, says]) => element("option", { value }, says));
+    const select = element("select", {}, ...options);
     select.value = document.documentElement.dataset.theme;
     select.addEventListener("change", () => {
       document.documentElement.dataset.theme = select.value;

@@ -16,9 +16,12 @@ export class Live {
     const focused = this.place.contains(document.activeElement);
     const summary = element("summary", {}, element("b", {}, "What moved"), ...this.line(live));
     const rows = live.wins.map((win) => bar(win.name, win.value, win.low, win.high));
-    const rate = live.win_rate === undefined ? [] : [bar("wins over the first policy", live.win_rate, live.win_rate_low, live.win_rate_high)];
-    const about = element("p", { class: "soft" }, "Shares of pairs, with 95 % intervals where they are known; the line is one half.");
-    const details = element("details", { open }, summary, element("div", { class: "bars" }, ...rate, ...rows), about);
+    if (live.win_rate !== undefined) {
+      rows.unshift(bar("wins over the first policy", live.win_rate, live.win_rate_low, live.win_rate_high));
+    }
+    const says = "Shares of pairs, with 95 % intervals where they are known; the line is one half.";
+    const about = element("p", { class: "soft" }, says);
+    const details = element("details", { open }, summary, element("div", { class: "bars" }, ...rows), about);
     this.place.replaceChildren(details);
     if (focused) summary.focus();
   }
@@ -48,5 +51,6 @@ function bar(name, value, low, high) {
   band.style.width = `${100 * ((high ?? value) - (low ?? value))}%`;
   dot.style.left = `${100 * value}%`;
   const track = element("span", { class: "track", "aria-hidden": "true" }, element("i", { class: "half" }), band, dot);
-  return element("div", { class: "share" }, element("span", {}, name), track, element("span", { class: "value" }, percent(value)));
+  const shown = element("span", { class: "value" }, percent(value));
+  return element("div", { class: "share" }, element("span", {}, name), track, shown);
 }

@@ -16,8 +16,20 @@ import { settings } from "./settings.js";
 
 const BEAT_MS = 60000;
 const PRESSED_MS = 200;
-const FLAGS = [["leak", "Tells which model wrote it"], ["personal data", "Personal data"], ["distressing", "Distressing: flag and skip"], ["broken", "Broken or unreadable"], ["other", "Something else"]];
-const REASONS = [["cannot judge", "I cannot judge this"], ["incomparable", "They cannot be compared"], ["unclear", "The prompt is unclear"], ["language", "Not a language I read"], ["other", "Something else"]];
+const FLAGS = [
+  ["leak", "Tells which model wrote it"],
+  ["personal data", "Personal data"],
+  ["distressing", "Distressing: flag and skip"],
+  ["broken", "Broken or unreadable"],
+  ["other", "Something else"],
+];
+const REASONS = [
+  ["cannot judge", "I cannot judge this"],
+  ["incomparable", "They cannot be compared"],
+  ["unclear", "The prompt is unclear"],
+  ["language", "Not a language I read"],
+  ["other", "Something else"],
+];
 
 const at = (id) => document.getElementById(id);
 const names = Object.keys(settings.pages);
@@ -25,20 +37,20 @@ const modules = await Promise.all(names.map((kind) => import(`./pages/${kind}.js
 const pages = Object.fromEntries(names.map((kind, place) => [kind, modules[place]]));
 const how = { raw: read("raw", false), diff: false };
 
-const desk = new Desk({ view: { show, ready, empty, saved }, progress: new Progress(at("progress"), at("pause")), rest });
+const desk = new Desk({ view: { show, busy, ready, empty, saved }, progress: new Progress(at("progress")), rest });
 const pause = new Pause(at("pause"), () => at("question").focus());
 const live = new Live(at("live"));
 
 const common = [
-  { name: "undo", says: "Undo", keys: ["u"], run: () => desk.undo() },
-  { name: "skip", says: "Skip", keys: ["s"], run: () => skip(), needs: true },
-  { name: "flag", says: "Flag", keys: ["x"], run: flag, needs: true },
-  { name: "rationale", says: "Reason", keys: ["r"], run: () => reason(true), needs: true },
-  { name: "diff", says: "Differences", keys: ["d"], run: () => toggle("diff"), needs: true },
-  { name: "raw", says: "As written", keys: ["m"], run: () => toggle("raw"), needs: true },
-  { name: "guideline", says: "Guideline", keys: ["g"], run: guideline },
-  { name: "pause", says: "Pause", keys: ["p"], run: () => pause.begin("Pause", "The question waits for you.", 0) },
-  { name: "help", says: "Keys", keys: ["?"], run: () => help.open() },
+  { name: "undo", says: "Undo", keys: ["u"], run: () => desk.undo(), place: "tools" },
+  { name: "skip", says: "Skip", keys: ["s"], run: () => skip(), place: "tools" },
+  { name: "flag", says: "Flag", keys: ["x"], run: flag, place: "tools" },
+  { name: "rationale", says: "Reason", keys: ["r"], run: () => reason(true), place: "tools" },
+  { name: "diff", says: "Differences", keys: ["d"], run: () => toggle("diff"), place: "tools" },
+  { name: "raw", says: "As written", keys: ["m"], run: () => toggle("raw"), place: "tools" },
+  { name: "guideline", says: "Guideline", keys: ["g"], run: guideline, place: "menu" },
+  { name: "pause", says: "Pause", keys: ["p"], run: stop, place: "menu" },
+  { name: "help", says: "Keys", keys: ["?"], run: () => help.open(), place: "menu" },
 ];
 const keys = new Keys(common);
 const help = new Help(at("help"), keys, controls);
@@ -56,21 +68,26 @@ function answer(act) {
   setTimeout(() => pressed.classList.remove("pressed"), PRESSED_MS);
 }
 
-/** The controls, each with its key. What a pointer pressed loses the focus, so that Space does not press it again. */
+/** The controls, each with its key; the one in focus stays in focus. */
 function controls() {
+  const focused = document.activeElement?.dataset.act;
   const acts = actsOf(kind);
   keys.acts = [...acts, ...common];
   at("acts").dataset.count = acts.length;
   at("acts").replaceChildren(...acts.map((act) => control(act, act.tone)));
-  at("tools").replaceChildren(...common.filter((act) => act.needs || act.name === "undo").map((act) => control(act, "quiet")));
-  at("menu").replaceChildren(...common.filter((act) => !act.needs && act.name !== "undo").map((act) => control(act, "quiet")));
+  for (const place of ["tools", "menu"]) {
+    at(place).replaceChildren(...common.filter((act) => act.place === place).map((act) => control(act, "quiet")));
+  }
+  if (focused) document.querySelector(`[data-act="${focused}"]`)?.focus();
 }
 
+/** What a pointer pressed loses the focus, so that Space does not press it again. */
 function control(act, tone) {
   const own = keys.keysOf(act);
   const shown = keys.on && own.join() !== act.short ? caps(own) : [];
   const short = act.short ? element("b", { "aria-hidden": "true" }, act.short) : null;
-  const made = element("button", { type: "button", class: tone, "data-act": act.name }, short, element("span", {}, act.says), ...shown);
+  const says = element("span", {}, act.says);
+  const made = element("button", { type: "button", class: tone, "data-act": act.name }, short, says, ...shown);
   if (act.name === "raw" || act.name === "diff") made.setAttribute("aria-pressed", String(how[act.name]));
   made.addEventListener("click", (event) => {
     if (event.detail > 1) return; // the second click of a double click
@@ -86,7 +103,7 @@ function show(question, says, note) {
     how.diff = false;
     controls();
   }
-  at("question").setAttribute("aria-busy", "true");
+  busy();
   draw(question);
   reason(false, note);
   at("empty").hidden = true;
@@ -97,7 +114,12 @@ function show(question, says, note) {
   window.scrollTo(0, 0);
 }
 
-/** From here on a key is meant for this question. */
+/** A key that is pressed now is not meant for this question. */
+function busy() {
+  at("question").setAttribute("aria-busy", "true");
+}
+
+/** From here on it is. */
 function ready() {
   at("question").removeAttribute("aria-busy");
 }
@@ -118,6 +140,7 @@ function saved(outbox) {
   const count = outbox.acts.length;
   const state = outbox.over ? "over" : outbox.reachable ? (count ? "sending" : "saved") : "offline";
   const kept = durable ? "kept in this browser" : "not kept if you close this page";
+  const before = at("saved").dataset.state;
   at("saved").dataset.state = state;
   at("saved").textContent = {
     saved: "All saved",
@@ -125,6 +148,12 @@ function saved(outbox) {
     offline: count ? `No server: ${count} ${kept}` : "No server",
     over: "Session over: open a new link from the terminal",
   }[state];
+  const heard = state === "offline" || state === "over" || before === "offline" || before === "over";
+  if (heard && state !== before) say(at("saved").textContent); // every single answer need not be told as saved
+}
+
+function stop() {
+  pause.begin("Pause", "The question waits for you.", 0);
 }
 
 function rest() {
@@ -165,7 +194,8 @@ function toggle(name) {
 async function guideline() {
   const dialog = at("guideline");
   const version = desk.question?.guideline;
-  const found = await get(`/api/guideline${version ? `?version=${encodeURIComponent(version)}` : ""}`).catch(() => null);
+  const query = version ? `?version=${encodeURIComponent(version)}` : "";
+  const found = await get(`/api/guideline${query}`).catch(() => null);
   const text = fill(element("div", { class: "words" }), found?.html || "<p>There is no guideline for these questions.</p>");
   const close = element("button", { type: "button", class: "quiet" }, "Close ", element("kbd", {}, "Esc"));
   close.addEventListener("click", () => dialog.close());

@@ -8,8 +8,8 @@ const Z = 1.96;
 const REST_MS = 5 * 60000; // whoever was away for so long begins a new block
 
 export class Progress {
-  constructor(place, dialog) {
-    Object.assign(this, { place, dialog });
+  constructor(place) {
+    this.place = place;
     this.block = read("block", { done: 0, began: Date.now() });
     if (Date.now() - (this.block.last ?? 0) > REST_MS) this.block.done = 0;
     this.server = null;
@@ -48,7 +48,8 @@ export class Progress {
 
   draw() {
     const { done } = this.block;
-    const bar = element("progress", { max: settings.block, value: Math.min(done, settings.block), "aria-label": "This block" });
+    const value = Math.min(done, settings.block);
+    const bar = element("progress", { max: settings.block, value, "aria-label": "This block" });
     const parts = [element("span", { class: "block" }, bar, ` ${done}/${settings.block}`)];
     if (this.server) parts.push(...this.totals());
     this.place.replaceChildren(...parts);

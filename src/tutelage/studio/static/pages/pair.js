@@ -52,9 +52,11 @@ function sides(question, how) {
   const marked = how.diff ? differing(...texts) : null;
   return question.shown.map((each, place) => {
     const letter = "AB"[place];
-    const heading = element("h2", { id: `side-${letter}` }, element("span", { class: "spoken" }, "Answer "), element("span", { class: "letter" }, letter));
+    const id = `side-${letter}`;
+    const spoken = element("span", { class: "spoken" }, "Answer ");
+    const heading = element("h2", { id }, spoken, element("span", { class: "letter" }, letter));
     const body = marked ? differences(marked[place]) : words(each, how);
-    return element("section", { class: "side", "data-side": letter, "aria-labelledby": `side-${letter}` }, heading, body);
+    return element("section", { class: "side", "data-side": letter, "aria-labelledby": id }, heading, body);
   });
 }
 

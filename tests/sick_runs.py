@@ -178,7 +178,7 @@ def pipeline(path: Path, samples: Sequence[Mapping[str, Any]], prefers: Sequence
 
 
 def judged_texts(reply: str = "We will refund it soon") -> list[Any]:
-    return [pair(i, i % 2, "a", i % 2, (reply, "We will repair it soon")) for i in range(60)]
+    return [pair(i, i % 2, "a", i % 2, (f"{reply} {i}", f"We will repair it soon {i}")) for i in range(60)]
 
 
 def shorter_wins(count: int = 60) -> list[Any]:

@@ -224,6 +224,22 @@ def test_the_kind_of_error_stands_in_the_state(tmp_path, capsys):
     assert named(tmp_path / "run") == ["stale sampler"]
 
 
+def constant(prompts, responses):
+    return [0.5] * len(responses)
+
+
+def test_a_verb_is_stopped_by_its_doctor(model_folder, files, capsys):
+    quick = ["--max-new-tokens", "4", "--steps", "14", "--trajectories", "4", "--skip-preflight"]
+    command = ["ppo", "--model", str(model_folder), "--data", str(files / "prompts.jsonl"), *quick]
+    out = files / "out"
+    command += ["--reward", f"{__name__}:constant", "--out", str(out)]
+    assert run_command([*command, "--on-disease", "stop"]) == 2
+    assert "sparse reward" in capsys.readouterr().err
+    assert json.loads((out / "state.json").read_text())["stopped_by"] == "Diseased"
+    assert run_command([*command, "--resume"]) == 0
+    assert len((out / "events.jsonl").read_text().splitlines()) == 14
+
+
 # --- hostile folders
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,10 +88,15 @@ class Chart:
     def of_kind(self, kind: Kind) -> list[Stage]:
         return [stage for stage in self.stages if stage.kind == kind]
 
-    @property
+    @cached_property
     def judgements(self) -> list[Judgement]:
         """What was said anywhere in the run; stages may repeat each other."""
         return [each for stage in self.stages for each in stage.judgements]
+
+    @cached_property
+    def judged_texts(self) -> frozenset[str]:
+        """Every reply that was judged anywhere in the run."""
+        return frozenset(text for row in self.judgements for text in row.texts)
 
 
 def chart_of(path: Path) -> Chart:

@@ -14,12 +14,12 @@ NEW, ROSE_BY = 0.25, 0.15  # share of pairs of words that no judged text has, la
 
 
 def examine(stage: Stage, run: Chart) -> Sign | None:
-    known = {gram for row in run.judgements for text in row.texts for gram in grams(text)}
-    judged = sum(len(row.texts) for row in run.judgements)
+    judged = len(run.judged_texts)
     texts = stage.texts()
     quarter = len(texts) // 4
     if quarter < FEWEST_REPLIES or judged < FEWEST_KNOWN:
         return None
+    known = {gram for text in run.judged_texts for gram in grams(text)}
     early, late = (novelty((text for _, text in part), known) for part in (texts[:quarter], texts[-quarter:]))
     if late < NEW or late - early < ROSE_BY:
         return None

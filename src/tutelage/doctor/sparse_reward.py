@@ -11,8 +11,8 @@ ENDED = 0.7  # terminated share below which equal scores are those of cut-off re
 
 
 def examine(stage: Stage, run: Chart) -> Sign | None:
-    series, ended = stage.series("commonest_score_fraction"), stage.series("terminated_fraction")
-    if len(series) < FEWEST or series.first < EQUAL or (len(ended) and ended.first < ENDED):
+    series = stage.series("commonest_score_fraction")
+    if len(series) < FEWEST or series.first < EQUAL or cut_off(stage):
         return None
     onset = series.onset(lambda values: values >= EQUAL)
     always = float(series.values.min()) >= 1.0
@@ -30,6 +30,12 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         metrics=("commonest_score_fraction", "score_deviation", "score"),
         weight=series.first / EQUAL,
     )
+
+
+def cut_off(stage: Stage) -> bool:
+    """Whether many replies are cut off and all of those get one score of their own."""
+    ended = stage.series("terminated_fraction")
+    return stage.settings.get("truncation_score") is not None and len(ended) > 0 and ended.first < ENDED
 
 
 DISEASE = Disease(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
@@ -45,6 +45,9 @@ class Place:
     """At least so long between checkpoints; longer where writing one takes more than 3 % of that. 0: at every step."""
     skip_preflight: bool = False
     """Begin PPO without checking first whether sampler, learner, reference, reward and tokenizer fit together."""
+    on_disease: Literal["warn", "stop", "off"] = "warn"
+    """What the doctor does that looks at the run as it goes: say what it finds, also end the run where going on is a
+    waste, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ ASIDES = {
         "one reply as states, actions, rewards, returns, advantages: tutelage correspondence MODEL PROMPT",
         "tutelage.recipes.correspondence",
     ),
+    "doctor": Aside("say what went wrong in runs, and what to do: tutelage doctor RUN", "tutelage.doctor.command"),
     "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
     "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
     "label": Aside(
@@ -225,6 +229,7 @@ def perform(name: str, arguments: list[str]) -> int:
 
 
 def carry_out(name: str, job: Any, place: Place) -> int:
+    from tutelage.doctor.watching import Watch
     from tutelage.runs.run import Run
 
     hush()
@@ -240,6 +245,7 @@ def carry_out(name: str, job: Any, place: Place) -> int:
         print(f"{run.path} is finished: nothing to resume. Its report: {write_report(run.path)}")
         return 0
     run.skip_preflight = place.skip_preflight
+    run.watch = Watch(place.on_disease)
     run.trackers = tuple(tracker(each, run.path) for each in place.track)
     try:
         with labelling_page(job, run.path):
@@ -248,8 +254,8 @@ def carry_out(name: str, job: Any, place: Place) -> int:
         run.interrupted()
         print(f"tutelage: interrupted at {run.where}. {run.path} is usable. {how_to_resume(run)}", file=sys.stderr)
         return 130
-    except BaseException:
-        run.interrupted()
+    except BaseException as error:
+        run.interrupted(type(error).__name__)
         raise
     finally:
         for each in run.trackers:

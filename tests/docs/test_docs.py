@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from tutelage.data.columns import Coding, Columns, Number, Picking, parse_column
 from tutelage.data.files import READERS
 from tutelage.data.questions import Pair, Question
 from tutelage.data.records import Candidate, Comparison, Context, Record, Verdict
+from tutelage.doctor.diagnosis import DISEASES
 from tutelage.evaluation import win_rates
 from tutelage.evaluation.label_counts import Point, curve
 from tutelage.evaluation.reward_models import report
@@ -93,6 +95,42 @@ def test_every_metric_is_documented(model_folder, files):
 
 def length(prompts, responses):
     return [float(len(response)) for response in responses]
+
+
+def test_every_disease_and_every_threshold_is_documented():
+    page = text("doctor.md")
+    assert re.findall(r"^### (.+)$", page, flags=re.M) == [each.name for each in DISEASES]
+    for each in DISEASES:
+        pages = {each.examine.__module__, *(EVIDENCE.get(each.name, ()))}
+        part = page.split(f"### {each.name}\n")[1].split("\n### ")[0]
+        for module in map(importlib.import_module, pages):
+            for name, value in vars(module).items():
+                if name.isupper() and isinstance(value, (int, float)) and f"\n{name} =" in source_of(module):
+                    assert f"`{name} = {value:g}`" in part.replace("\n  ", " "), (each.name, name, value)
+
+
+EVIDENCE = {
+    "reward hacking": ["tutelage.doctor.witness"],
+    "KL penalty too strong": ["tutelage.doctor.learning"],
+    "learning rate too low": ["tutelage.doctor.learning"],
+}
+
+
+def source_of(module) -> str:
+    return "\n" + Path(module.__file__).read_text(encoding="utf-8")
+
+
+def test_every_flag_that_the_doctor_names_exists(capsys):
+    known = set()
+    for verb in ("ppo", "reward-model", "demo"):
+        with pytest.raises(SystemExit):
+            run_command([verb, "--help"])
+        known |= set(re.findall(r"--[a-z][a-z.-]+", capsys.readouterr().out))
+    pages = "".join(page.read_text(encoding="utf-8") for page in (SOURCE / "doctor").glob("*.py"))
+    named = set(re.findall(r"--[a-z][a-z-]+", pages + text("doctor.md"))) | {
+        f"--{name}".replace("_", "-") for name in re.findall(r'stage\.flag\("(\w+)"\)', pages)
+    }
+    assert not named - known - {"--json"}, named - known
 
 
 def test_metrics_say_unit_reduction_and_what_to_do():

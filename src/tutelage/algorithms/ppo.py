@@ -113,7 +113,7 @@ def improve(
     """One PPO step on trajectories that were drawn and scored: rewards, advantages, epochs of updates."""
     score_BT, terminated_B = penalised(config, batch, score_BT)
     old, reference_BT = remembered(actor_critic, reference, batch, config.tokens_at_once)
-    refuse_mismatch(old.log_probs_BT, batch, config.parity_tolerance_nats)
+    gap_nats = refuse_mismatch(old.log_probs_BT, batch, config.parity_tolerance_nats)
     kl_BT = kl.k1(old.log_probs_BT, reference_BT).masked_fill(~batch.mask_BT, 0.0)
     rewards_BT = batch.rewards_BT + score_BT - coefficient * kl_BT
     advantages_BT, returns_BT = advantage.generalised(
@@ -132,6 +132,8 @@ def improve(
             updates.append(learner.update(targets.select(rows), loss))
     return {
         **described(batch, score_BT, kl_BT),
+        **targets_described(batch, score_BT, advantages_BT, returns_BT),
+        "sampler_gap_nats": gap_nats,
         "entropy_nats": float(masked.mean(old.entropy_BT, batch.mask_BT)),
         "explained_variance": explained_variance(old.values_BS[:, :-1], returns_BT, batch.mask_BT),
         "kl_coefficient": coefficient,
@@ -153,12 +155,14 @@ def ppo_loss(config: PPOConfig, actor_critic: ActorCritic, targets: Batch) -> Su
     with torch.no_grad():
         clipped = masked.total(surrogate.clipped_indicator(new.log_probs_BT, old, adv, config.clip_range), mask)
         moved = masked.total(surrogate.approximate_kl(new.log_probs_BT, old), mask)
+        far = masked.total(((values - old_values).abs() > config.value_clip_range).float(), mask)
     return {
         "loss": policy_loss + config.value_weight * value_loss,
         "policy_loss": policy_loss,
         "value_loss": value_loss,
         "clip_fraction": clipped,
         "approximate_kl_nats": moved,
+        "value_clipped_fraction": far,
     }
 
 
@@ -184,14 +188,15 @@ def remembered(
     return Evaluation(log_probs_BT, entropy_BT, values_BS), reference_BT
 
 
-def refuse_mismatch(log_probs_BT: Tensor, batch: Batch, tolerance_nats: float) -> None:
-    """Stops the run where the learner does not recognise the sampler's log-probs of the actions it took."""
+def refuse_mismatch(log_probs_BT: Tensor, batch: Batch, tolerance_nats: float) -> float:
+    """The largest gap between the learner's and the sampler's log-probs of the actions taken; too large, it raises."""
     gap = (log_probs_BT - batch.behaviour_log_probs_BT).abs().masked_fill(~batch.mask_BT, 0.0).max()
     if not gap <= tolerance_nats:
         raise SamplerMismatchError(
             f"the learner's log-probs differ from the sampler's by up to {float(gap):.4g} nats a token (at most "
             f"{tolerance_nats:g} expected): the sampler has other weights, another temperature or another mask."
         )
+    return float(gap)
 
 
 def described(batch: Batch, score_BT: Tensor, kl_BT: Tensor) -> dict[str, float]:
@@ -206,6 +211,27 @@ def described(batch: Batch, score_BT: Tensor, kl_BT: Tensor) -> dict[str, float]
         "actions": float(actions_B.mean()),
         "terminated_fraction": float(batch.terminated_B.float().mean()),
     }
+
+
+def targets_described(batch: Batch, score_BT: Tensor, advantages_BT: Tensor, returns_BT: Tensor) -> dict[str, float]:
+    """What a doctor asks: the scales of what is learned from, and whether it points where the score does."""
+    paid_B = (score_BT + batch.rewards_BT).sum(dim=1)
+    _, counts = paid_B.round(decimals=6).unique(return_counts=True)
+    pushed_B = advantages_BT.masked_fill(~batch.mask_BT, 0.0).sum(dim=1)
+    return {
+        "commonest_score_fraction": float(counts.max()) / len(batch),
+        "length_score_correlation": correlation(batch.mask_BT.sum(dim=1), paid_B),
+        "score_advantage_correlation": correlation(paid_B, pushed_B),
+        "advantage_deviation": float(masked.variance(advantages_BT, batch.mask_BT)) ** 0.5,
+        "return_deviation": float(masked.variance(returns_BT, batch.mask_BT)) ** 0.5,
+    }
+
+
+def correlation(first_B: Tensor, second_B: Tensor) -> float:
+    """Pearson's, over episodes; 0 where one of the two is the same for all."""
+    x_B, y_B = first_B.double() - first_B.double().mean(), second_B.double() - second_B.double().mean()
+    scale = float(x_B.norm() * y_B.norm())
+    return float(x_B @ y_B) / scale if scale > 1e-12 else 0.0
 
 
 def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -> float:

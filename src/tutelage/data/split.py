@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from tutelage.data.errors import InputError
@@ -32,6 +32,12 @@ def by_prompt(
             f"the data has {len(places)} different prompts; at least 2 are needed, so that one can be held out."
         )
     return learned, [row for prompt in order if prompt in held for row in places[prompt]]
+
+
+def seen_fraction(learned: Iterable[str], held_out: Sequence[str]) -> float:
+    """Share of held-out texts that were learned from, too, whatever their capitals and blanks: a leak."""
+    known = {" ".join(text.casefold().split()) for text in learned}
+    return sum(" ".join(text.casefold().split()) in known for text in held_out) / max(1, len(held_out))
 
 
 def _first(order: list[str], places: dict[str, list[R]], rows: int) -> list[str]:

@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tutelage.algorithms.best_of_n import chosen
 from tutelage.algorithms.ppo import PPOConfig
-from tutelage.algorithms.reward_losses import PAIRS, agreement
+from tutelage.algorithms.reward_losses import PAIRS, agreement, pairs
 from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.errors import InputError
@@ -32,6 +32,7 @@ from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, l
 from tutelage.data.questions import Question
 from tutelage.data.questions import chosen as pairs_of
 from tutelage.data.records import Comparison, compared
+from tutelage.data.split import seen_fraction
 from tutelage.data.tokens import Codec
 from tutelage.evaluation.replies import Judged, win_rate
 from tutelage.execution.native import SamplingSettings
@@ -171,6 +172,7 @@ def labelled(prompt: str, replies: list[str], rng: np.random.Generator) -> Compa
     return compared(prompt, replies, choice, shown, rater=labeller.name, rater_kind="synthetic")
 
 
+LOOKED_BACK_AT = 32  # demonstrations whose likelihood is watched while PPO goes on
 COMPARISONS, STORE = "comparisons.jsonl", "feedback.db"
 PANEL = labellers.panel(helpdesk.gold)
 
@@ -189,7 +191,26 @@ def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, An
     low, high = intervals.wilson(found.right, found.questions)
     gold_pairs = judgements_of(speaker.codec, rows[:held], gold_choice)
     gold_agreement = float(agreement(scores_of(model, gold_pairs), gold_pairs).mean())
-    return {"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "accuracy_on_gold": gold_agreement}
+    return {
+        "accuracy": found.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "accuracy_on_gold": gold_agreement,
+        **held_out_checks(model, rows[held:], rows[:held], held_out),
+    }
+
+
+def held_out_checks(
+    model: RewardModel, rows: Sequence[Comparison], held_rows: Sequence[Comparison], held_out: Judgements
+) -> dict[str, float]:
+    """What tells a reward model that is too sure, one that knows only length, and a test that was learned from."""
+    asked, held = (["\n".join([r.context.prompt or "", *sorted(r.texts)]) for r in part] for part in (rows, held_rows))
+    longer = [max(range(len(row.texts)), key=lambda i: len(row.texts[i])) for row in held_rows]
+    return {
+        "held_out_loss": float(pairs(scores_of(model, held_out), held_out).mean()),
+        "length_rule_accuracy": labellers.agreement_fraction(longer, [row.chosen() for row in held_rows]),
+        "held_out_seen_fraction": seen_fraction(asked, held),
+    }
 
 
 def gold_choice(row: Comparison) -> int:
@@ -224,10 +245,9 @@ def optimised(config: DemoConfig, run: Run, stage: Run, score: Score, classifier
         stage.note(gold_score=float(np.mean(helpdesk.gold(asked, replied))))
         stage.keep_samples(step, [{"prompt": asked[i], "response": replied[i]} for i in range(2)])
 
-    environment = speaker.environment(prompts)
-    stages.run_ppo(
-        replace(config.ppo, seed=config.seed), speaker, critic, score, environment, stage, stages.Beside(look)
-    )
+    learned = stages.encoded(speaker.codec, desk_demonstrations.demonstrations(LOOKED_BACK_AT, config.seed))
+    settings, beside = replace(config.ppo, seed=config.seed), stages.Beside(look, demonstrations=learned)
+    stages.run_ppo(settings, speaker, critic, score, speaker.environment(prompts), stage, beside)
     watched = [event["gold_score"] for event in read_lines(stage.path / "events.jsonl")]
     quarter = max(1, len(watched) // 4)
     return {"gold_score_first_step": watched[0], "gold_score_last_quarter_lowest": min(watched[-quarter:])}

@@ -36,6 +36,7 @@ from tutelage.recipes.scoring import Judging, scorer
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
+LOOKED_BACK_AT = 32  # demonstrations whose likelihood is watched
 SAMPLERS = {"native": NativeSampler, "vllm": VLLMSampler}
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
 
@@ -69,6 +70,8 @@ class PPOJob:
     """Folder of a reward model or an ensemble, or module:function: (prompts, responses) -> numbers."""
     held_out_reward: str = ""
     """A second reward, from labels that the first did not see, for --stop-at-peak; nothing is optimised against it."""
+    demonstrations: str = ""
+    """Demonstrations, as for sft: how likely they still are is recorded now and then; nothing learns from them."""
     max_new_tokens: int = 64
     temperature: float = 1.0
     """Of sampling and of every log-prob."""
@@ -140,8 +143,18 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
         run.keep_samples(step, [{"prompt": p, "response": r, "score": s} for p, r, s in rows])
 
     held_out = scorer(job.held_out_reward, codec, device)[0] if job.held_out_reward else None
-    stages.run_ppo(job.settings, speaker, critic, score, environment, run, stages.Beside(look, held_out))
+    beside = stages.Beside(look, held_out, looked_back_at(job, codec, model, device))
+    stages.run_ppo(job.settings, speaker, critic, score, environment, run, beside)
     return {**report.counts(), "steps": job.settings.steps, **run.latest}
+
+
+def looked_back_at(job: PPOJob, codec: Codec, model: Any, device: torch.device) -> Batch | None:
+    """The first of --demonstrations that fit, as a batch."""
+    if not job.demonstrations:
+        return None
+    limit = min(512, context_tokens(model) or 512)
+    rows = [fit(codec, *pair, limit) for pair in sources.demonstrations(job.demonstrations, codec)[0][:LOOKED_BACK_AT]]
+    return Batch.of([written(prompt, completion) for prompt, completion, _ in rows]).to(device)
 
 
 def best_of_n_job(job: BestOfNJob, run: Run) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tutelage.algorithms.reward_losses import pairs
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements
 from tutelage.formulas import intervals, rating, uncertainty
@@ -47,6 +48,8 @@ def _of(
         right = float(how.right(scores_NK, part).sum())
         low, high = intervals.wilson(right, len(part))
         found = {"accuracy": right / len(part), "accuracy_low": low, "accuracy_high": high}
+        if not how.rated:
+            found["held_out_loss"] = float(pairs(scores_NK, part).mean())
     found["held_out"] = len(part)
     if how.right is not None and not how.rated:
         return {**found, "length_rule_accuracy": float(how.right(lengths_NK, part).mean())}

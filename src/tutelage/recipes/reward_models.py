@@ -28,7 +28,7 @@ from tutelage.data.pretrained import (
     reward_model_config,
 )
 from tutelage.data.questions import Question
-from tutelage.data.split import by_prompt
+from tutelage.data.split import by_prompt, seen_fraction
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.data.trunk import Numerics
@@ -139,6 +139,7 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
         "rows_used": len(rows_used),
         "rows_truncated": truncated,
         **measured(how, scores_NKM, material.held_out, held_out, isinstance(model, Ensemble)),
+        "held_out_seen_fraction": seen_fraction(map(as_text, learned), list(map(as_text, held_out))),
         "learned_from": how.name,
         "questions_left_out": sum(not how.reads(each.question) for each in rows),
         **told,
@@ -149,6 +150,10 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     print(f"{truncated} rows truncated to {limit} tokens: oldest turns first, then the front; the reply's end stays")
     print(in_words(summary))
     return summary
+
+
+def as_text(row: Asked) -> str:
+    return "\n".join([row.question.prompt, *sorted(row.question.responses)])
 
 
 def split(job: RewardModelJob, rows: Sequence[Asked]) -> tuple[Reading, list[Asked], list[Asked]]:

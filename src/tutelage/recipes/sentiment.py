@@ -187,7 +187,7 @@ def ppo_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
 
     def look(step: int, batch: Batch, score_BT: Tensor) -> None:
         texts = scene.speaker.codec.prompts_and_responses(batch)[1]
-        stage.note(gold_score=float(np.mean(scene.gold.positive(texts))), distinct_2=distinct_fraction(texts))
+        stage.note(gold_score=float(np.mean(scene.gold.positive(texts))))
 
     settings = replace(scene.config.ppo, seed=scene.config.seed)
     stages.run_ppo(settings, scene.speaker, critic, score, environment, stage, stages.Beside(look))

@@ -25,6 +25,7 @@ from tutelage.data.judgements import Judgements
 from tutelage.data.tokens import Codec, written
 from tutelage.data.trunk import Numerics
 from tutelage.environments.language import Language, refuse_crowded
+from tutelage.evaluation.replies import alike
 from tutelage.execution import kept
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
@@ -188,10 +189,12 @@ class Beside:
 
     look: sees every scored batch, to judge or to keep samples
     held_out: a second score, for `PPOConfig.stop_at_peak`
+    demonstrations: texts that the policy once learned; how likely they still are is recorded every LOOKED_BACK steps
     """
 
     look: Callable[[int, Batch, Tensor], None] | None = None
     held_out: Score | None = None
+    demonstrations: Batch | None = None
 
 
 def run_ppo(
@@ -224,6 +227,9 @@ def run_ppo(
 
     def looked_at(batch: Batch) -> Tensor:
         score_BT = score(batch)
+        run.note(**alike(speaker.codec.prompts_and_responses(batch)[1]))
+        if beside.demonstrations is not None and batch.keys[0].step % LOOKED_BACK == 0:
+            run.note(demonstration_loss=surprise(speaker.policy, beside.demonstrations, config.tokens_at_once))
         if beside.look is not None:
             beside.look(batch.keys[0].step, batch, score_BT)
         return score_BT
@@ -246,6 +252,16 @@ def run_ppo(
     check_first(flight, run)
     ppo(config, task, critic, reference, sampler, learner, run)
     speaker.save(run)
+
+
+LOOKED_BACK = 5  # steps between looks at the demonstrations: one costs about 3 % of a step
+
+
+@torch.no_grad()
+def surprise(policy: LanguagePolicy, batch: Batch, tokens_at_once: int = 1024) -> float:
+    """−log π of written actions, nats an action."""
+    (log_probs_BT,) = in_parts(lambda part: (policy.log_probs(part),), batch, tokens_at_once)
+    return -float(log_probs_BT.masked_fill(~batch.mask_BT, 0.0).sum()) / batch.weight
 
 
 def check_first(flight: Flight, run: Run) -> None:

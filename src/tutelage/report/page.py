@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tutelage.report import evaluation, overoptimisation, plots, rounds
+from tutelage.report import doctor, evaluation, overoptimisation, plots, rounds
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
 
@@ -59,6 +59,7 @@ def rendered(run_path: Path) -> str:
             *evaluation.verdict(summary),
             *rounds.verdict(summary),
         ],
+        doctor=doctor.section(run_path),
         rounds=rounds.section(summary),
         laboratory=overoptimisation.section(summary),
         evaluation=evaluation.section(summary),

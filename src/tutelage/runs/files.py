@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 
@@ -90,13 +90,18 @@ def cut_back(path: Path, size: int) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} has no {path.name}: it is no run folder, or its run did not get so far."
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path} could not be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}). Was it edited by hand, or damaged?") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no JSON object. Was it edited by hand, or damaged?")
+    return cast("dict[str, Any]", content)
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
@@ -116,12 +121,18 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return [_row(path, number, line) for number, line in enumerate(lines, start=1)]
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: it is no run folder, or its run did not get so far.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 ({error.reason}): the file was changed or damaged.") from error
+    except OSError as error:
+        raise InputError(f"{path} could not be read: {error.strerror or error}.") from error
 
 
 def _row(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}, line {number} is not JSON ({error.msg}): the file was changed or damaged."
-        ) from error
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        why = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        raise InputError(f"{path}, line {number} is not JSON ({why}): the file was changed or damaged.") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{path}, line {number} is no JSON object: the file was changed or damaged.")
+    return cast("dict[str, Any]", row)

@@ -43,7 +43,10 @@ class Reached(Exception):
 
 
 class Run:
-    """What one stage or pipeline writes. Build it with `Run.create`."""
+    """What one stage or pipeline writes. Build it with `Run.create`.
+
+    watch: looks at the run after every record, and may stop it by an error (the doctor, where `cli` gives it one)
+    """
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Run:
         self.stateful: dict[str, Stateful] = {"random": RANDOM}
         self.until: tuple[str, int] | None = None
         self.skip_preflight = False
+        self.watch: Callable[[Run], None] | None = None
         self.latest: dict[str, float] = {}
         self.step = 0
         self.current: Run | None = None
@@ -97,7 +101,7 @@ class Run:
     def stage(self, name: str) -> Run:
         """The sub-run of a pipeline; an unfinished attempt is cut back to its last checkpoint."""
         stage = self.current = Run(self.path / name, self.trackers, name, self.checkpoint_seconds)
-        stage.until, stage.skip_preflight = self.until, self.skip_preflight
+        stage.until, stage.skip_preflight, stage.watch = self.until, self.skip_preflight, self.watch
         if not stage.finished:
             _make_folder(stage.path)
             stage._cut_back()
@@ -147,6 +151,8 @@ class Run:
         append_lines(self.path / EVENTS, [{"step": step, "seconds": seconds, **metrics}])
         for tracker in self.trackers:
             tracker.log(step, {f"{self.name}/{name}": value for name, value in metrics.items()})
+        if self.watch is not None:
+            self.watch(self)
 
     def keep_samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         append_lines(self.path / SAMPLES, [{"step": step, **row} for row in rows])
@@ -156,11 +162,11 @@ class Run:
         write_json(self.path / SUMMARY, summary)
         self._write_state("finished")
 
-    def interrupted(self) -> None:
-        """Says in state.json where a run, and the stage it was in, was stopped."""
+    def interrupted(self, why: str = "") -> None:
+        """Says in state.json where a run, and the stage it was in, was stopped. why: the kind of error, if one did."""
         for each in (self.current, self):
             if each is not None and not each.finished:
-                each._write_state("interrupted")
+                each._write_state("interrupted", why)
 
     @property
     def where(self) -> str:
@@ -214,8 +220,9 @@ class Run:
         for name in (SUMMARY, "comparisons.jsonl"):
             (self.path / name).unlink(missing_ok=True)
 
-    def _write_state(self, status: str) -> None:
+    def _write_state(self, status: str, why: str = "") -> None:
         about = {"tutelage": "run", "name": self.name, "status": status, "step": self.step}
+        about |= {"stopped_by": why} if why else {}
         write_json(self.path / STATE, {**about, "process": this_process()})
 
 

@@ -1,0 +1,80 @@
+"""`tutelage doctor RUN …`: what went wrong in runs, why, and what to do. Exits 1 where something did."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tutelage.doctor.diagnosis import DISEASES, Diagnosis, diagnose
+from tutelage.doctor.finding import Finding
+
+LONGEST = 160  # letters of a sample on the terminal
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what went wrong in runs, with evidence, causes and a remedy. Exits 1 where there is a warning or worse."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs, of stages of runs, or of a labelling project."""
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print findings as JSON instead of words."""
+
+
+def main(arguments: list[str]) -> int:
+    asked = tyro.cli(
+        Doctor,
+        args=arguments,
+        prog="tutelage doctor",
+        description=Doctor.__doc__,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    found = [diagnose(path) for path in asked.runs]
+    if asked.as_json:
+        print(json.dumps([each.row() for each in found], indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(in_words(each) for each in found))
+    return int(any(finding.alarms for each in found for finding in each.findings))
+
+
+def in_words(found: Diagnosis) -> str:
+    """All that is found in one run, the severest first."""
+    said = [f"{found.path}: {counted(found)}"]
+    for finding in found.findings:
+        said += ["", *paragraph(finding)]
+    if found.unseen:
+        said += ["", f"Not looked for, because the run does not record what it takes: {', '.join(found.unseen)}."]
+    return "\n".join(said)
+
+
+def counted(found: Diagnosis) -> str:
+    if not found.findings:
+        return f"nothing found of {len(DISEASES)} diseases."
+    counts = [(sum(each.severity == name for each in found.findings), name) for name in ("stop", "warning", "notice")]
+    return ", ".join(f"{count} {name}" for count, name in counts if count)
+
+
+def paragraph(finding: Finding) -> list[str]:
+    where = f"stage {finding.stage}" + (f", from step {finding.step}" if finding.step is not None else "")
+    changes = " ".join(
+        f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}"
+        for flag, value in finding.changes.items()
+    )
+    return [
+        f"{finding.severity.upper()}  {finding.disease} ({where})",
+        *(f"  {each}" for each in finding.evidence),
+        *(f"  > {printable(each)}" for each in finding.samples),
+        f"  likely: {finding.causes[0]}",
+        f"  remedy: {finding.remedy}" + (f" Try {changes}" if changes else ""),
+        f"  to confirm: {finding.confirm}",
+    ]
+
+
+def printable(text: str) -> str:
+    """A model's words on one line: control characters could move the cursor, so they are written out."""
+    line = " ".join(text[:LONGEST].split())
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in line)

@@ -1,0 +1,112 @@
+"""From a run folder to findings: every disease asks every stage that can have it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tutelage.doctor import (
+    contradictory_pairs,
+    dead_critic,
+    duplicate_pairs,
+    eos_collapse,
+    forgetting,
+    kl_negative,
+    kl_runaway,
+    kl_too_strong,
+    label_leakage,
+    learning_rate_high,
+    learning_rate_low,
+    length_bias,
+    length_hacking,
+    lora_not_delivered,
+    mode_collapse,
+    one_sided_labeller,
+    out_of_distribution,
+    overconfidence,
+    position_bias,
+    ranking_conflict,
+    reward_hacking,
+    reward_scale,
+    sparse_reward,
+    stale_sampler,
+    template_phrases,
+    truncation_storm,
+    value_clip,
+)
+from tutelage.doctor.chart import Chart, Stage, chart_of
+from tutelage.doctor.finding import SEVERITIES, Disease, Finding
+
+DISEASES: tuple[Disease, ...] = (  # where two are as severe, the one that explains more comes first
+    stale_sampler.DISEASE,
+    lora_not_delivered.DISEASE,
+    kl_negative.DISEASE,
+    sparse_reward.DISEASE,
+    reward_scale.DISEASE,
+    value_clip.DISEASE,
+    ranking_conflict.DISEASE,
+    eos_collapse.DISEASE,
+    truncation_storm.DISEASE,
+    learning_rate_high.DISEASE,
+    reward_hacking.DISEASE,
+    length_hacking.DISEASE,
+    mode_collapse.DISEASE,
+    template_phrases.DISEASE,
+    kl_runaway.DISEASE,
+    kl_too_strong.DISEASE,
+    learning_rate_low.DISEASE,
+    dead_critic.DISEASE,
+    out_of_distribution.DISEASE,
+    forgetting.DISEASE,
+    length_bias.DISEASE,
+    label_leakage.DISEASE,
+    overconfidence.DISEASE,
+    one_sided_labeller.DISEASE,
+    position_bias.DISEASE,
+    contradictory_pairs.DISEASE,
+    duplicate_pairs.DISEASE,
+)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """findings: the severest first; unseen: diseases that no stage recorded enough to tell of."""
+
+    path: Path
+    findings: tuple[Finding, ...]
+    unseen: tuple[str, ...]
+
+    def row(self) -> dict[str, Any]:
+        """As JSON values."""
+        found = [dataclasses.asdict(each) for each in self.findings]
+        return {"run": str(self.path), "findings": found, "not_looked_for": list(self.unseen)}
+
+
+def diagnose(path: Path) -> Diagnosis:
+    """Everything that is found in a run folder; InputError where it is none, or damaged."""
+    run = chart_of(path)
+    kinds = {stage.kind for stage in run.stages}
+    known = {each.name for each in DISEASES if any(told_of(each, stage) for stage in run.stages)}
+    unseen = tuple(each.name for each in DISEASES if each.kind in kinds and each.name not in known)
+    return Diagnosis(path, tuple(found_in(run, run.stages)), unseen)
+
+
+def told_of(disease: Disease, stage: Stage) -> bool:
+    """Whether this stage can tell of the disease; of reward hacking only where somebody looked on."""
+    if disease is reward_hacking.DISEASE and stage.kind == "ppo":
+        return reward_hacking.watched(stage) or stage.result("win_rate_high_by_answers") is not None
+    return disease.possible(stage)
+
+
+def found_in(run: Chart, stages: Sequence[Stage]) -> list[Finding]:
+    """Findings of these stages of a run, the severest first."""
+    asked = [(disease, stage) for disease in DISEASES for stage in stages if disease.possible(stage)]
+    with np.errstate(all="ignore"):  # a number near the largest one may overflow: then it is no sign of anything
+        signs = [(disease, stage, disease.examine(stage, run)) for disease, stage in asked]
+    found = [Finding.of(disease, stage, sign) for disease, stage, sign in signs if sign is not None]
+    return sorted(found, key=lambda each: SEVERITIES.index(each.severity))

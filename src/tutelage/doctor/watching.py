@@ -1,0 +1,70 @@
+"""The doctor beside a run: looks now and then, says each disease once, and ends the run where it was told to."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tutelage.data.errors import InputError
+from tutelage.doctor.chart import Chart, read_stage
+from tutelage.doctor.diagnosis import found_in
+from tutelage.doctor.finding import Finding
+from tutelage.runs.run import Run
+
+OnDisease = Literal["warn", "stop", "off"]
+FIRST, EVERY, GROWS = (
+    10,
+    5,
+    1.1,
+)  # records before the first look, and between looks: ever rarer, so that looking is cheap
+
+
+class Diseased(InputError):
+    """The run has a disease with which going on is a waste, and it was told to stop then."""
+
+
+@dataclass
+class Watch:
+    """What `Run.watch` is set to.
+
+    on_disease: warn says what it finds; stop also ends the run at a finding of the severity "stop"
+    """
+
+    on_disease: OnDisease
+    said: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    records: dict[str, int] = field(default_factory=dict[str, int])
+    next_look: dict[str, int] = field(default_factory=dict[str, int])
+
+    def __call__(self, run: Run) -> None:
+        name = str(run.path)
+        count = self.records[name] = self.records.get(name, run.step) + 1
+        if self.on_disease == "off" or count < self.next_look.get(name, FIRST):
+            return
+        self.next_look[name] = max(count + EVERY, int(count * GROWS))
+        for finding in self._new(run):
+            print(f"doctor: {in_short(finding)}", file=sys.stderr)
+            if self.on_disease == "stop" and finding.severity == "stop":
+                raise Diseased(
+                    f"{run.name}: {finding.disease}. {' '.join(finding.evidence)} {finding.remedy} --on-disease "
+                    "warn goes "
+                    f"on all the same; `tutelage doctor {run.path}` tells more."
+                )
+
+    def _new(self, run: Run) -> list[Finding]:
+        """Findings of warning or worse that were not said before. A folder that cannot be read is no reason to stop."""
+        try:
+            stage = read_stage(run.path)
+        except InputError as error:
+            print(f"doctor: could not look: {error}", file=sys.stderr)
+            self.next_look[str(run.path)] = sys.maxsize
+            return []
+        found = found_in(Chart(run.path, (stage,)), (stage,))
+        new = [each for each in found if each.alarms and (each.disease, each.stage) not in self.said]
+        self.said |= {(each.disease, each.stage) for each in new}
+        return new
+
+
+def in_short(finding: Finding) -> str:
+    since = f" since step {finding.step}" if finding.step is not None else ""
+    return f"{finding.severity}: {finding.disease} in {finding.stage}{since}. {finding.evidence[0]} {finding.remedy}"

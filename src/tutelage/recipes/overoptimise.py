@@ -112,15 +112,16 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
         config,
         seeds=3,
         labels=(100, 1000),
-        widths=(128,),
-        members=3,
-        pool=3000,
+        widths=(64,),
+        members=2,
+        pool=2000,
         best_of=1000,
-        best_of_prompts=12,
+        best_of_prompts=8,
         evaluation_prompts=64,
+        evaluate_every=6,
         held_out_labels=(1000,),
         sft=replace(config.sft, steps=350),
-        ppo=replace(config.ppo, steps=48, trajectories=48),
+        ppo=replace(config.ppo, steps=48, trajectories=40),
     )
 
 

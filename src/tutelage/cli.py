@@ -18,7 +18,6 @@ import tyro
 
 from tutelage import __version__
 from tutelage.data.errors import InputError
-from tutelage.report.page import write as write_report
 from tutelage.runs.files import read_json, write_json
 from tutelage.runs.settings import CHECKPOINT_SECONDS, config_file, overridden, read_settings
 from tutelage.runs.trackers import tracker
@@ -279,6 +278,13 @@ def labelling_page(job: Any, path: Path) -> Iterator[None]:
     finally:
         page.terminate()
         page.wait(timeout=10)
+
+
+def write_report(path: Path) -> Path:
+    """Loaded when it is needed: the page of a person who waits comes a second sooner."""
+    from tutelage.report.page import write
+
+    return write(path)
 
 
 def how_to_resume(run: Run) -> str:

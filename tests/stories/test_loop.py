@@ -75,13 +75,13 @@ def test_killed_again_and_again_it_asks_nothing_twice_and_comes_to_the_same_end(
             command = ["loop", *own, "--out", str(killed), *(["--resume"] if (killed / "config.json").exists() else [])]
             child = launcher.start(command, log=tmp_path / "killed.log")
             if number < 6:
-                time.sleep(0.4 + 0.35 * number)
+                time.sleep(0.25 + 0.2 * number)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
             if launcher.wait() == 0:
                 break
             kills += 1
-        assert kills >= 4
+        assert kills >= 3
     finally:
         launcher.close()
     assert asked(killed) == asked(whole)

@@ -49,7 +49,7 @@ class Setting:
 class OveroptimiseConfig:
     """Settings of the laboratory.
 
-    quick: under ten minutes on two cores: three seeds, two label counts, best of 1,000
+    quick: under ten minutes on two cores: three seeds, two label counts, narrower models, best of 1,000, no stopping
     seeds: proxies and runs at the fewest labels; further_seeds: of the other settings, and of best-of-n everywhere
     labels: comparisons of the proxies as wide as the policy
     widths: of the proxies with most labels     members: of the ensembles, at the fewest labels
@@ -119,9 +119,9 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
         best_of_prompts=8,
         evaluation_prompts=64,
         evaluate_every=6,
-        held_out_labels=(1000,),
+        held_out_labels=(),
         sft=replace(config.sft, steps=350),
-        ppo=replace(config.ppo, steps=48, trajectories=40),
+        ppo=replace(config.ppo, steps=40, trajectories=32, learning_rate=6e-4),
     )
 
 

@@ -29,14 +29,16 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(figure, what it is, detail) of the smallest proxy's fall and of what stopping saves."""
     if "gold_drop_at_fewest_labels" not in summary:
         return []
-    first, stopped = summary["settings"][0], summary["stop_at_peak"][-1]
+    first = summary["settings"][0]
     fall = f"95 % interval {first['gold_drop_low']:.2f} to {first['gold_drop_high']:.2f}, {summary['seeds']} seeds"
-    saved = f"95 % interval {stopped['saved_low']:.2f} to {stopped['saved_high']:.2f}"
-    return [
+    found = [
         (f"{first['gold_drop']:.2f}", f"gold lost behind the peak, {first['labels']} labels", fall),
         (f"{first['proxy_rise_after_peak']:+.2f}", "what the proxy says meanwhile", ""),
-        (f"{stopped['saved']:.2f}", "gold saved by stopping at the held-out peak", saved),
     ]
+    for stopped in summary["stop_at_peak"][-1:]:
+        saved = f"95 % interval {stopped['saved_low']:.2f} to {stopped['saved_high']:.2f}"
+        found.append((f"{stopped['saved']:.2f}", "gold saved by stopping at the held-out peak", saved))
+    return found
 
 
 def title(curve: Mapping[str, Any]) -> str:

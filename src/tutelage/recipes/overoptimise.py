@@ -49,7 +49,7 @@ class Setting:
 class OveroptimiseConfig:
     """Settings of the laboratory.
 
-    quick: under ten minutes on two cores: three seeds, two label counts, narrower models, best of 1,000, no stopping
+    quick: under ten minutes on two cores: three seeds, two label counts, best of 1,000, short runs, no stopping
     seeds: proxies and runs at the fewest labels; further_seeds: of the other settings, and of best-of-n everywhere
     labels: comparisons of the proxies as wide as the policy
     widths: of the proxies with most labels     members: of the ensembles, at the fewest labels
@@ -112,7 +112,7 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
         config,
         seeds=3,
         labels=(100, 1000),
-        widths=(64,),
+        widths=(128,),
         members=2,
         pool=2000,
         best_of=1000,

@@ -270,9 +270,8 @@ def labelling_page(job: Any, path: Path) -> Iterator[None]:
     if getattr(asking, "labeller", "") != "human" or getattr(asking, "without_page", False):
         yield
         return
-    page = subprocess.Popen(
-        [sys.executable, "-c", "from tutelage.cli import main; main()", "label", "--from-run", str(path)]
-    )
+    program = [sys.executable, "-c", "from tutelage.cli import main; main()"]
+    page = subprocess.Popen([*program, "label", "--from-run", str(path), "--port", "0"])  # another page may be open
     try:
         yield
     finally:

@@ -131,6 +131,17 @@ def test_waiting_ends_when_the_last_answer_is_there(store):
     assert said == [3]
 
 
+def test_a_skipped_question_is_not_waited_for(store):
+    names = store.ask([asking(number) for number in range(3)])
+    person = store.labeller("ada")
+    (given,) = store.claim(person)
+    store.skip(person, given.id, given.lease, "skip", "unclear")
+    assert store.skipped() == names[:1]
+    answer_by_hand(store, 2)
+    assert HumanLabeller(says=lambda missing: None, poll_s=0.01).answer(store, names) == 2
+    assert store.open_questions() == names[:1]  # somebody else may still answer it
+
+
 def test_patience_ends_and_what_was_answered_stays(store):
     names = store.ask([asking(number) for number in range(3)])
     answer_by_hand(store, 1)

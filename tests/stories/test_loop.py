@@ -15,6 +15,7 @@ from tests.launcher import Launcher
 from tests.resuming import small_data, small_model
 
 from tutelage.cli import run_command
+from tutelage.feedback.answering import ModelLabeller, NoVerdict
 from tutelage.feedback.store import Store
 from tutelage.runs.files import read_lines
 
@@ -96,9 +97,13 @@ def test_live_somebody_answers_while_it_trains(own, tmp_path):
         while not (out / "feedback.db").exists() and not stop.is_set():
             time.sleep(0.05)
         with Store.open(out / "feedback.db") as store:
-            person, number = store.labeller("ada"), 0
+            person, number, skips = store.labeller("ada"), 0, 0
             while not stop.is_set():
                 for given in store.claim(person):
+                    if number == 0 and skips < 10:  # nearly all that is open: others must be asked in their place
+                        store.skip(person, given.id, given.lease, f"skip-{skips}", "unclear")
+                        skips += 1
+                        continue
                     shortest = min(given.shown, key=lambda each: len(each.text or ""))
                     store.answer(person, given.id, given.lease, f"key-{number}", {"choice": shortest.id})
                     number += 1
@@ -125,12 +130,34 @@ def test_live_somebody_answers_while_it_trains(own, tmp_path):
         assert {each.id for each in store.snapshot_labels(rows[0]["snapshot"])} == set(rows[0]["new"])
 
 
+@pytest.mark.slow
+def test_a_round_that_nobody_answers_leaves_its_questions_open(own, tmp_path, capsys):
+    out, at = tmp_path / "loop", own.index("--labeller") + 1
+    command = ["loop", *own[:at], "human", *own[at + 1 :], "--without-page", "--wait-s", "0.2", "--out", str(out)]
+    assert run_command(command) == 2
+    assert "nobody answered" in capsys.readouterr().err
+    with Store.open(out / "feedback.db") as store:
+        assert len(store.open_questions()) > 0
+
+
+def no_verdict(prompt: str, first: str, second: str) -> float:
+    raise NoVerdict("it said 'hm'")
+
+
+@pytest.mark.slow
+def test_live_a_judge_without_verdicts_ends_the_run_with_a_word(own, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tutelage.recipes.loop.labeller_of", lambda *given: ModelLabeller("mumbler", no_verdict))
+    assert run_command(["loop", "--live", *own, "--out", str(tmp_path / "live")]) == 2
+    assert "gave no verdict" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
         (["--select", "disagreement"], "--members 2 or more"),
         (["--model", "somewhere"], "belong together"),
         (["--rounds", "0"], "1 or more"),
+        (["--live", "--offline"], "--live has one seed"),
         (["--labeller", "nobody"], "neither synthetic nor human"),
         (["--labeller", "http://127.0.0.1:9/v1"], "--judge-model"),
     ],

@@ -63,13 +63,14 @@ def shared(asked: Mapping[str, Mapping[str, Any]], name: str) -> float:
 
 
 def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means of one round's policy; intervals are over seeds (Student's t), of one seed over prompts."""
+    """Means of one round's policy; intervals are over seeds (Student's t), over prompts where all seeds say the same
+    (one seed, or the first policy, which they share)."""
     found: dict[str, Any] = {"name": rows[0]["name"].split("-", 2)[-1]}
     found |= {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "name"}
-    if len(rows) > 1:
-        for name in ("score", "elo"):
-            column = "score_mean" if name == "score" else "elo"
-            _, low, high = intervals.t_interval([row[column] for row in rows])
+    for name, column in (("score", "score_mean"), ("elo", "elo")):
+        values = [row[column] for row in rows]
+        if len(set(values)) > 1:
+            _, low, high = intervals.t_interval(values)
             found |= {f"{name}_low": low, f"{name}_high": high}
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -124,6 +124,8 @@ class ModelLabeller:
 class HumanLabeller:
     """People at the labelling page, in another process: this one waits for their answers.
 
+    A question that somebody skipped is not waited for: nobody knows whether there is anybody else.
+
     patience_s: how long it waits without any new answer before it goes on with those that are there; None waits for
     ever. says: called once, when waiting begins, with how many answers are missing
     """
@@ -136,17 +138,22 @@ class HumanLabeller:
     def answer(self, store: Store, names: Sequence[str]) -> int:
         wanted = set(names)
         seen, last = store.wait(0, 0.0), time.monotonic()
-        missing = wanted & set(store.open_questions())
+        missing = unanswered(store, wanted)
         if missing:
             self.says(len(missing))
         while missing:
             newest = store.wait(seen, self.poll_s)
             if newest > seen:
                 seen, last = newest, time.monotonic()
-                missing = wanted & set(store.open_questions())
+                missing = unanswered(store, wanted)
             elif self.patience_s is not None and time.monotonic() - last > self.patience_s:
                 break
-        return len(wanted) - len(missing)
+        return _answered(store, names)
+
+
+def unanswered(store: Store, names: Collection[str]) -> set[str]:
+    """Those that still want an answer and that nobody has skipped."""
+    return (set(names) & set(store.open_questions())) - set(store.skipped())
 
 
 def prompt_of(context: Context) -> str:

@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, exists, insert, select, text, update
 
 from tutelage.feedback import schema
 from tutelage.feedback.asking import Asking, Refused, UnknownAssignment, asked_of, checked_name, content_of, seen_of
 from tutelage.feedback.chain import Log
 
-Q, P, L, G = schema.question, schema.content, schema.labeller, schema.guideline
+Q, P, L, G, A = schema.question, schema.content, schema.labeller, schema.guideline, schema.assignment
 MANY = 100
 AT_ONCE = 500  # names in one statement; databases limit its parameters
 
@@ -93,6 +93,13 @@ def open_questions(connection: Connection, policy: str | None = None) -> list[st
     if policy is not None:
         query = query.where(Q.c.policy == policy)
     return list(connection.execute(query.order_by(Q.c.priority.desc(), Q.c.asked)).scalars())
+
+
+def skipped(connection: Connection) -> list[str]:
+    """Open questions that somebody gave back: whether anybody else is there to answer them, nobody knows."""
+    given_back = exists().where(A.c.question == Q.c.name, A.c.state == "skipped")
+    query = select(Q.c.name).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted, given_back)
+    return list(connection.execute(query.order_by(Q.c.asked)).scalars())
 
 
 def labeller(connection: Connection, at: float, name: str, kind: str) -> str:

@@ -71,6 +71,11 @@ class Store:
         with self._database.reading() as connection:
             return asked.open_questions(connection, policy)
 
+    def skipped(self) -> list[str]:
+        """Open questions that somebody skipped: others may still answer them, that person will not be asked again."""
+        with self._database.reading() as connection:
+            return asked.skipped(connection)
+
     def guideline(self, markdown: str) -> str:
         """The version ("1", "2", …) of these instructions, which hold for questions that are claimed from now on."""
         with self._database.writing() as connection:

@@ -8,7 +8,7 @@ Training waits for answers: a lap is set off by new ones, and the policy is opti
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -137,7 +137,7 @@ def live(
         if answered(stage) >= wanted:
             break
         keep_open(config, apprentice, version, store)
-        known, new = fresh(config, labeller, store, stage)
+        known, new = fresh(config, labeller, store, stage, partial(keep_open, config, apprentice, version, store))
         tell(run, stage, known, waiting=False)
         snapshot = store.snapshot([each.id for each in known])
         found = apprentice.learn(answers_of(material.speaker, known, stage), drift.sample) | apprentice.practise()
@@ -153,14 +153,16 @@ def live(
 
 
 def keep_open(config: LoopConfig, apprentice: Apprentice, version: int, store: Store) -> None:
-    """Withdraws questions about policies replaced long ago, and asks as many as are missing about the newest."""
-    pace, still = config.pace, store.open_questions()
-    old = [name for name in still if version_of(name) < version - pace.stale_versions]
-    store.withdraw(old, "the policy has moved on")
-    missing = pace.open_questions - (len(still) - len(old))
+    """Withdraws what was skipped and questions about policies replaced long ago, and asks as many as are missing about
+    the newest."""
+    pace, still, given_back = config.pace, store.open_questions(), store.skipped()
+    old = {name for name in still if version_of(name) < version - pace.stale_versions}
+    store.withdraw(given_back, "somebody skipped it")
+    store.withdraw(sorted(old - set(given_back)), "the policy has moved on")
+    missing = pace.open_questions - (len(still) - len(old | set(given_back)))
     if missing <= 0:
         return
-    rng = np.random.default_rng([config.seed, version, len(still)])
+    rng = np.random.default_rng([config.seed, version, store.last()[0]])
     beside_first = int(rng.binomial(missing, pace.against_first))
     prompts = apprentice.material.prompts
     places = rng.permutation(len(prompts))[:missing].tolist()
@@ -186,8 +188,13 @@ def version_of(question: str) -> int:
     return int(question.split("-")[1])
 
 
-def fresh(config: LoopConfig, labeller: Labeller, store: Store, stage: Run) -> tuple[list[Label], list[Label]]:
-    """(all answers, those that no version has learned from) as soon as there are enough new ones for a lap."""
+def fresh(
+    config: LoopConfig, labeller: Labeller, store: Store, stage: Run, refill: Callable[[], None]
+) -> tuple[list[Label], list[Label]]:
+    """(all answers, those that no version has learned from) as soon as there are enough new ones for a lap.
+
+    refill: asks other questions in the place of those that were skipped. InputError where a judge answers none at all.
+    """
     wanted = config.rounds * config.labels_per_round
     seen = {each for row in versions(stage) for each in row["new"]}
     while True:
@@ -195,10 +202,15 @@ def fresh(config: LoopConfig, labeller: Labeller, store: Store, stage: Run) -> t
         new = [each for each in labels if each.id not in seen]
         if len(new) >= min(config.pace.labels_at_once, max(1, wanted - len(seen))):
             return labels, new
+        if store.skipped():
+            refill()
         if labeller.kind == "human":
             store.wait(labels[-1].seq if labels else 0, WAIT_S)
-        else:
-            labeller.answer(store, store.open_questions()[: config.pace.labels_at_once])
+        elif not labeller.answer(store, store.open_questions()[: config.pace.labels_at_once]):
+            raise InputError(
+                "the judge gave no verdict on any of the questions it was asked. See what it says to them, or give "
+                "another --labeller; `tutelage resume` goes on."
+            )
 
 
 def answers_of(speaker: stages.Speaker, known: Sequence[Label], stage: Run) -> Judgements:

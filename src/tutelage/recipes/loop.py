@@ -136,12 +136,12 @@ def unseen_prompts(config: LoopConfig) -> list[str]:
 
 
 def prompts_to_ask(config: LoopConfig, lap: Lap, count: int) -> list[str]:
-    """Other ones in every lap while there are enough."""
+    """Other customers in every lap of the helpdesk; of --data a shuffle of the lap's own, again where they run out."""
     if not config.subject.model:
         return world.prompts("labels", count, 1000 * (config.seed + lap.seed) + lap.number)
     prompts = own_prompts(config)[0]
-    order = np.random.default_rng([config.seed, lap.seed, lap.number]).permutation(count * -(-len(prompts) // count))
-    return [prompts[place % len(prompts)] for place in order[:count]]
+    order = np.random.default_rng([config.seed, lap.seed, lap.number]).permutation(len(prompts))
+    return [prompts[order[place % len(prompts)]] for place in range(count)]
 
 
 def questions_stage(lap: Lap, config: LoopConfig, run: Run, store: Store, stage: Run) -> dict[str, Any]:
@@ -151,12 +151,12 @@ def questions_stage(lap: Lap, config: LoopConfig, run: Run, store: Store, stage:
         config.asking.labeller, config.asking.judge_model, 1000 * config.seed + lap.seed, config.asking.wait_s or None
     )
     answered = labeller.answer(store, names)
-    withdrawn = store.withdraw(sorted(set(names) & set(store.open_questions())), "the policy has moved on")
     labels = [each for each in store.labels() if each.question.startswith(lap.family)]
-    if not labels:
+    if not labels:  # before anything is withdrawn: the questions stay open for whoever comes later
         raise InputError(
             "nobody answered, so there is nothing to learn from. `tutelage resume` goes on when somebody did."
         )
+    withdrawn = store.withdraw(sorted(set(names) & set(store.open_questions())), "the policy has moved on")
     snapshot = store.snapshot([each.id for each in labels])
     append_lines(stage.path / COMPARISONS, [each.comparison.row() for each in labels])
     return {

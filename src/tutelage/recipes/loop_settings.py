@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import tyro
@@ -11,6 +11,7 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.errors import InputError
+from tutelage.recipes.demo import DemoConfig
 
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
 
@@ -84,21 +85,9 @@ class LoopConfig:
     asking: Annotated[Questions, FLAT] = field(default_factory=Questions)
     subject: Annotated[Subject, FLAT] = field(default_factory=Subject)
     pace: Annotated[Pace, FLAT] = field(default_factory=Pace)
-    sft: SFTConfig = field(default_factory=lambda: SFTConfig(steps=500, batch_size=32, learning_rate=3e-3))
-    reward_model: RewardModelConfig = field(
-        default_factory=lambda: RewardModelConfig(epochs=3, batch_size=16, learning_rate=2e-3, warm_up=10)
-    )
-    ppo: PPOConfig = field(
-        default_factory=lambda: PPOConfig(
-            steps=30,
-            trajectories=64,
-            epochs=2,
-            learning_rate=7e-4,
-            value_learning_rate=1e-3,
-            kl_coefficient=0.2,
-            truncation_score=-2.0,
-        )
-    )
+    sft: SFTConfig = field(default_factory=lambda: DemoConfig().sft)
+    reward_model: RewardModelConfig = field(default_factory=lambda: replace(DemoConfig().reward_model, warm_up=10))
+    ppo: PPOConfig = field(default_factory=lambda: DemoConfig().ppo)
 
 
 def refuse_contradictions(config: LoopConfig) -> None:
@@ -118,3 +107,6 @@ def refuse_contradictions(config: LoopConfig) -> None:
         < 1
     ):
         raise InputError("--rounds, --seeds, --labels-per-round, --candidates-per-label and --members are 1 or more.")
+    ignored = [config.offline, config.seeds > 1, config.members > 1, config.asking.select != "uniform"]
+    if config.live and any(ignored):
+        raise InputError("--live has one seed and one reward model, asks uniformly and has no --offline beside it.")

@@ -254,7 +254,7 @@ def run_ppo(
     speaker.save(run)
 
 
-LOOKED_BACK = 5  # steps between looks at the demonstrations: one costs about 3 % of a step
+LOOKED_BACK = 5  # steps between looks at the demonstrations, each of which is a forward pass
 
 
 @torch.no_grad()

@@ -59,8 +59,9 @@ def gain(summary: Mapping[str, Any]) -> str:
 def figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Score of every policy with its interval; the one of all labels at the start apart."""
     drawing = go.Figure()
-    for colour, mine in ((ACCENT, [r for r in rows if r["name"] != "offline"]), (INK, rows[-1:])):
-        if mine and (colour == ACCENT or mine[0]["name"] == "offline"):
+    for colour, offline in ((ACCENT, False), (INK, True)):
+        mine = [row for row in rows if (row["name"] == "offline") == offline]
+        if mine:
             drawing.add_scatter(
                 x=[row["name"] for row in mine],
                 y=[row["score_mean"] for row in mine],

@@ -66,85 +66,65 @@ class Aside:
     module: str = ""
 
 
-def _demo() -> tuple[type, Callable[..., Any]]:
-    from tutelage.recipes.demo import DemoConfig, demo
+def _recipe(module: str, job_class: str, function: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
+    """Loaded when it is asked for: settings and function of one file in recipes/."""
 
-    return DemoConfig, demo
-
-
-def _sentiment() -> tuple[type, Callable[..., Any]]:
-    from tutelage.recipes.sentiment import SentimentConfig, sentiment
-
-    return SentimentConfig, sentiment
-
-
-def _loop() -> tuple[type, Callable[..., Any]]:
-    from tutelage.recipes.loop import loop
-    from tutelage.recipes.loop_settings import LoopConfig
-
-    return LoopConfig, loop
-
-
-def _overoptimise() -> tuple[type, Callable[..., Any]]:
-    from tutelage.recipes.overoptimise import OveroptimiseConfig, overoptimise
-
-    return OveroptimiseConfig, overoptimise
-
-
-def _job(name: str, page: str = "jobs") -> Callable[[], tuple[type, Callable[..., Any]]]:
     def load() -> tuple[type, Callable[..., Any]]:
-        jobs = importlib.import_module(f"tutelage.recipes.{page}")
-        return getattr(jobs, f"{name}Job"), getattr(jobs, JOB_FUNCTIONS[name])
-
-    return load
-
-
-def _evaluation(module: str, job_class: str, function: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
-    def load() -> tuple[type, Callable[..., Any]]:
-        loaded = importlib.import_module(f"tutelage.recipes.evaluate_{module}")
+        loaded = importlib.import_module(f"tutelage.recipes.{module}")
         return getattr(loaded, job_class), getattr(loaded, function)
 
     return load
 
 
-JOB_FUNCTIONS = {
-    "SFT": "sft_job",
-    "RewardModel": "reward_model_job",
-    "PPO": "ppo_job",
-    "BestOfN": "best_of_n_job",
-}
-
 VERBS = {
-    "demo": Verb("the whole loop on the helpdesk that ships with tutelage", _demo, "runs/demo"),
-    "sft": Verb("fine-tune a model on demonstrations", _job("SFT"), "runs/sft"),
-    "reward-model": Verb(
-        "train a reward model on what people said", _job("RewardModel", "reward_models"), "runs/reward-model"
+    "demo": Verb(
+        "the whole loop on the helpdesk that ships with tutelage", _recipe("demo", "DemoConfig", "demo"), "runs/demo"
     ),
-    "ppo": Verb("optimise a policy against a reward", _job("PPO"), "runs/ppo"),
-    "best-of-n": Verb("sample n replies a prompt and keep the best", _job("BestOfN"), "runs/best-of-n"),
+    "sft": Verb("fine-tune a model on demonstrations", _recipe("jobs", "SFTJob", "sft_job"), "runs/sft"),
+    "reward-model": Verb(
+        "train a reward model on what people said",
+        _recipe("reward_models", "RewardModelJob", "reward_model_job"),
+        "runs/reward-model",
+    ),
+    "ppo": Verb("optimise a policy against a reward", _recipe("jobs", "PPOJob", "ppo_job"), "runs/ppo"),
+    "best-of-n": Verb(
+        "sample n replies a prompt and keep the best", _recipe("jobs", "BestOfNJob", "best_of_n_job"), "runs/best-of-n"
+    ),
     "evaluate": Verb(
         "compare a policy with a baseline by one judge",
-        _evaluation("policies", "EvaluateJob", "evaluate_job"),
+        _recipe("evaluate_policies", "EvaluateJob", "evaluate_job"),
         "runs/evaluate",
     ),
     "evaluate policies": Verb(
         "compare two policies by several judges",
-        _evaluation("policies", "PoliciesJob", "policies_job"),
+        _recipe("evaluate_policies", "PoliciesJob", "policies_job"),
         "runs/evaluate-policies",
     ),
     "evaluate reward-model": Verb(
         "measure reward models by what people said",
-        _evaluation("reward_models", "RewardModelsJob", "reward_models_job"),
+        _recipe("evaluate_reward_models", "RewardModelsJob", "reward_models_job"),
         "runs/evaluate-reward-model",
     ),
     "evaluate learning-curve": Verb(
         "tell what more labels would bring",
-        _evaluation("learning_curve", "LearningCurveJob", "learning_curve_job"),
+        _recipe("evaluate_learning_curve", "LearningCurveJob", "learning_curve_job"),
         "runs/learning-curve",
     ),
-    "loop": Verb("rounds of asking, reward model and PPO; with --live while people answer", _loop, "runs/loop"),
-    "overoptimise": Verb("gold against proxy as a policy is optimised too far", _overoptimise, "runs/overoptimise"),
-    "recipe sentiment": Verb("Ziegler 2019 in small: positive stories", _sentiment, "runs/sentiment"),
+    "loop": Verb(
+        "rounds of asking, reward model and PPO; with --live while people answer",
+        _recipe("loop", "LoopConfig", "loop"),
+        "runs/loop",
+    ),
+    "overoptimise": Verb(
+        "gold against proxy as a policy is optimised too far",
+        _recipe("overoptimise", "OveroptimiseConfig", "overoptimise"),
+        "runs/overoptimise",
+    ),
+    "recipe sentiment": Verb(
+        "Ziegler 2019 in small: positive stories",
+        _recipe("sentiment", "SentimentConfig", "sentiment"),
+        "runs/sentiment",
+    ),
 }
 ASIDES = {
     "resume": Aside("continue a run that was interrupted or killed: tutelage resume RUN"),

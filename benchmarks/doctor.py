@@ -1,10 +1,13 @@
 """How often the doctor names a disease that was planted, and how often it alarms over a healthy run.
 
-    python benchmarks/doctor.py FOLDER [--seeds 0,1] [--base first] [--runs "KL is free,slow"] [--table]
+    python benchmarks/doctor.py FOLDER --base second,third --seeds 5,6 --runs diseased
+    python benchmarks/doctor.py FOLDER --base second,third --seeds 5,6,7,8,9,10,11,12,13,14 --runs healthy
+    python benchmarks/doctor.py FOLDER --table
 
 Every run starts from shared SFT and reward-model checkpoints, made once a base setting. Seeds 0 to 4 of the first base
-setting are for choosing thresholds; figures come from the other seeds and from the second and third base setting. What
-is finished stands in FOLDER/results.jsonl and is not done again; --table only counts. The last line is JSON.
+setting are for choosing thresholds; figures come from other seeds on the second and third base setting. --runs also
+takes names ("KL is free,slow"). What is finished stands in FOLDER/results.jsonl and is not done again; --table only
+counts. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from tutelage.runs.files import append_lines, read_lines
 from tutelage.runs.run import Run, as_plain
 from tutelage.trajectory import Batch
 
-TUNING, UNSEEN = range(5), range(5, 10)
+TUNING = range(5)
 STEPS, RESULTS = 16, "results.jsonl"
 SHARED = {"sft": sft_stage, "labels": labels_stage, "reward-model": reward_model_stage}
 
@@ -83,9 +86,9 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
-    parser.add_argument("--seeds", default=",".join(map(str, [*TUNING, *UNSEEN])))
-    parser.add_argument("--base", default=",".join(BASES))
-    parser.add_argument("--runs", default=",".join([*FAULTS, *HEALTHY]))
+    parser.add_argument("--seeds", default=",".join(map(str, TUNING)))
+    parser.add_argument("--base", default="first")
+    parser.add_argument("--runs", default="diseased,healthy")
     parser.add_argument("--table", action="store_true")
     return parser.parse_args()
 
@@ -95,9 +98,11 @@ def todo(arguments: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
     results = Path(arguments.folder) / RESULTS
     rows = read_lines(results) if results.exists() else []
     done = {(row["base"], row["seed"], row["run"]) for row in rows}
+    kinds = {"diseased": list(FAULTS), "healthy": list(HEALTHY)}
+    names = [name for asked in arguments.runs.split(",") for name in kinds.get(asked, [asked])]
     for base in arguments.base.split(","):
         for seed in map(int, arguments.seeds.split(",")):
-            for name in arguments.runs.split(","):
+            for name in names:
                 if (base, seed, name) not in done:
                     yield base, seed, name
 
@@ -228,7 +233,7 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> None:
             right = f"{sum(map(recalled, mine))}/{len(mine)}" if name in FAULTS else "healthy"
             print(f"{name:28s} {right:>8s}  first: {says}")
     tuned = [row for row in rows if row["base"] == "first" and row["seed"] in TUNING]
-    unseen = [row for row in rows if row not in tuned]
+    unseen = [row for row in rows if row["base"] != "first" and row["seed"] not in TUNING]
     print(json.dumps({"tuning": figures(tuned), "unseen": figures(unseen)}))
 
 

@@ -58,7 +58,7 @@ def through(asked: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    asked = json.loads(sys.argv[1])
+    asked = json.load(sys.stdin)
     os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
     torch.set_num_threads(asked["threads"])
     rate = (through if asked["through"] else plain)(asked)

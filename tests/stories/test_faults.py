@@ -1,0 +1,31 @@
+"""Diseases planted on the helpdesk, and healthy runs beside them: the doctor names the first and is silent over the second.
+
+A part of `benchmarks/doctor.py` in three minutes; all of it, on unseen seeds and settings, is in tests/prove.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "doctor.py"
+PLANTED = ("KL is dear", "critic does not learn", "cold sampler", "words cost", "labels by heart", "one clicks")
+HEALTHY = ("as it is", "honest labels", "panel again")
+
+
+def figures(folder, *flags):
+    done = subprocess.run([sys.executable, str(BENCHMARK), str(folder), *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_planted_diseases_are_named_and_healthy_runs_are_left_alone(tmp_path):
+    found = figures(tmp_path, "--base", "first", "--seeds", "0", "--runs", ",".join([*PLANTED, *HEALTHY]))["tuning"]
+    assert (found["diseased"], found["healthy"]) == (len(PLANTED), len(HEALTHY))
+    assert (found["recall"], found["healthy_alarmed"]) == (1.0, 0)

@@ -18,7 +18,8 @@ import tyro
 
 from tutelage import __version__
 from tutelage.data.errors import InputError
-from tutelage.runs.files import read_json, write_json
+from tutelage.data.secrets import MASK
+from tutelage.runs.files import entry, read_json, write_json
 from tutelage.runs.settings import CHECKPOINT_SECONDS, config_file, overridden, read_settings
 from tutelage.runs.trackers import tracker
 
@@ -281,15 +282,22 @@ def say(run: Run) -> None:
 def stored(path: Path) -> tuple[str, Any]:
     """(verb, job) of a run, from its config.json."""
     config = read_json(path / "config.json")
-    if config.get("verb") not in VERBS:
+    name = config.get("verb")
+    if not isinstance(name, str) or name not in VERBS:
         raise InputError(f"{path} was not begun by a verb of tutelage, so it cannot be resumed from here.")
-    job_class, _ = VERBS[config["verb"]].load()
-    return config["verb"], overridden(unset(job_class), config["settings"], str(path / "config.json"))
+    job_class, _ = VERBS[name].load()
+    settings = entry(path / "config.json", config, "settings", dict)
+    return name, overridden(unset(job_class), settings, str(path / "config.json"))
 
 
 def resume(path: Path) -> int:
     """Continues a run where its last checkpoint left it."""
     name, job = stored(path)
+    if MASK in (path / "config.json").read_text(encoding="utf-8"):
+        raise InputError(
+            f"{path / 'config.json'} keeps no passwords and keys, and one of its settings had one ({MASK}): give the "
+            "same command again with --resume."
+        )
     return carry_out(name, job, Place(out=str(path), resume=True))
 
 

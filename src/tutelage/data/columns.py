@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tutelage.data.errors import InputError
 from tutelage.data.talks import SPEAKERS
+from tutelage.data.yaml_file import is_there, read_yaml_file, yaml_value
 
 FORMS = ("talk", "text", "template")
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def parse_columns(given: Sequence[str]) -> Columns | None:
     found: dict[str, Any] = {}
     for each in given:
         name, equals, value = each.partition("=")
-        if equals and not Path(each).expanduser().is_file():
-            _put(found, name.split("."), _yaml(value, each), each)
+        if equals and not is_there(each):
+            _put(found, name.split("."), yaml_value(value, f"--columns {each}"), each)
         else:
             found |= _yaml_file(each)
     return columns_of(found)
@@ -178,7 +178,10 @@ def _picking(value: Any, where: str) -> Picking:
         return Picking(always=value)
     whole = _group({"column": value} if isinstance(value, str) else value, where, Picking, "a column, or an index")
     if whole.get("always") is not None:
-        return Picking(always=int(_number(whole["always"], f"{where}.always")))
+        always = _number(whole["always"], f"{where}.always")
+        if not always.is_integer():
+            raise InputError(f"--columns: {where}.always is {always}, expected an index from 0.")
+        return Picking(always=int(always))
     return Picking(_name(whole.get("column"), f"{where}.column"), _codes(whole.get("codes", ()), f"{where}.codes"))
 
 
@@ -203,7 +206,7 @@ def _ratings(value: Any, where: str) -> dict[str, Number]:
 
 
 def _roles(value: Any, where: str) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not set(value.values()) <= set(SPEAKERS):
+    if not isinstance(value, Mapping) or not all(each in tuple(SPEAKERS) for each in value.values()):
         raise InputError(f"--columns: {where} is {value!r:.80}, expected role: one of {', '.join(SPEAKERS)}.")
     return {str(role): str(speaker) for role, speaker in value.items()}
 
@@ -249,7 +252,7 @@ def _scale(value: Any, where: str) -> tuple[float, float]:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
         raise InputError(f"--columns: {where} is {value!r:.60}, expected a number.")
     return float(value)
 
@@ -268,20 +271,13 @@ def _put(found: dict[str, Any], path: Sequence[str], value: Any, given: str) -> 
 
 
 def _yaml_file(name: str) -> dict[str, Any]:
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise InputError(f"--columns {name}: there is no such file. Give a YAML file, or name=value.")
-    content = _yaml(path.read_text(encoding="utf-8", errors="replace"), name)
+    content = read_yaml_file(name, "--columns")
     if not isinstance(content, dict):
-        raise InputError(f"--columns {name}: expected `name: column` lines, got {type(content).__name__}.")
+        raise InputError(
+            f"--columns {name}: expected `name: column` lines, got {type(content).__name__}. Give a YAML file, or "
+            "name=value."
+        )
     return content
-
-
-def _yaml(text: str, given: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--columns {given} is not YAML: {' '.join(str(error).split())}") from error
 
 
 READERS: dict[str, Callable[[Any, str], Any]] = {

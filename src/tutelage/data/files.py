@@ -11,13 +11,15 @@ import gzip
 import io
 import json
 import lzma
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tutelage.data.errors import InputError
+from tutelage.data.json_text import json_value, why_not_json
 
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 TEXT = "text"  # the column of a plain text's rows
@@ -34,6 +36,11 @@ class Row:
     @property
     def place(self) -> str:
         return f"{self.file}, line {self.line}"
+
+    @property
+    def columns(self) -> str:
+        """Their names, for a message: the first of them, and not all of a long one."""
+        return ", ".join(f"{name:.40}" for name in list(self.fields)[:20]) or "none"
 
 
 @dataclass
@@ -62,10 +69,14 @@ class ReadReport:
 
 def read_rows(source: str) -> Iterator[Row]:
     """All rows of a file, of the data files of a folder in their order, or of a hub data set's training split."""
-    path = Path(source).expanduser()
-    if path.is_file():
+    try:
+        path = Path(source).expanduser()
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{source!r:.120} is no name of a file or folder: {error}") from error
+    if is_file:
         yield from _file_rows(path)
-    elif path.is_dir():
+    elif is_folder:
         files = sorted(each for each in path.iterdir() if _kind(each) in READERS)
         if not files:
             raise InputError(f"{source} is a folder without data files. Expected {', '.join(READERS)}, or compressed.")
@@ -94,6 +105,9 @@ def _file_rows(path: Path) -> Iterator[Row]:
         raise InputError(f"{path} is empty. Expected at least one row.")
 
 
+DAMAGED = (OSError, EOFError, lzma.LZMAError, zlib.error)  # what decompressing may end in
+
+
 def _opened(path: Path) -> Any:
     """The file for reading bytes, decompressed."""
     opener: Callable[..., Any] = OPENERS.get(path.suffix.lower(), open)
@@ -109,7 +123,7 @@ def _text(path: Path) -> str:
         raise InputError(
             f"{path} is not UTF-8 text (byte {error.start}). Convert it, or check that it is text."
         ) from error
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} could not be read: {error}. Is it whole, and what its name says?") from error
 
 
@@ -121,10 +135,10 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _object(text: str, path: Path, line: int) -> Mapping[str, Any]:
     try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
+        row = json_value(text)
+    except ValueError as error:
         raise InputError(
-            f"{path}, line {line} is not JSON ({error.msg}): {text.strip()[:80]!r}. One object a line."
+            f"{path}, line {line} is not JSON ({why_not_json(error)}): {text.strip()[:80]!r}. One object a line."
         ) from error
     if not isinstance(row, dict):
         raise InputError(f"{path}, line {line}: expected a JSON object with named columns, got {text.strip()[:80]!r}.")
@@ -137,30 +151,56 @@ def _json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if not text.strip():
         return
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = json_value(text)
+    except ValueError as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(
-            f"{path}, line {error.lineno} is not JSON ({error.msg}). JSON lines should be named .jsonl."
+            f"{path}{line} is not JSON ({why_not_json(error)}). JSON lines should be named .jsonl."
         ) from error
     if isinstance(content, dict) and content and all(isinstance(column, list) for column in content.values()):
-        content = [dict(zip(content, values, strict=True)) for values in zip(*content.values(), strict=True)]
+        content = _rows_of(content)
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise InputError(f"{path}: expected a list of objects, or an object of equally long columns.")
     yield from enumerate(content, start=1)
 
 
+def _rows_of(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]] | None:
+    """The rows of columns, or None where they are not equally long."""
+    if len({len(values) for values in columns.values()}) > 1:
+        return None
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
 def _separated(delimiter: str) -> Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]:
     def read(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
-        for row in reader:
-            if None in row or None in row.values():
-                raise InputError(
-                    f"{path}, line {reader.line_num}: the row has not as many fields as the header "
-                    f"({', '.join(reader.fieldnames or [])}). Quote fields that hold {delimiter!r} or a new line."
-                )
-            yield reader.line_num, row
+        # strict: else a quote that is never closed swallows the rest of the file without a word
+        reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+        csv.field_size_limit(LONGEST_FIELD)
+        try:
+            _refuse_twice(reader.fieldnames or (), path)
+            for row in reader:
+                if None in row or None in row.values():
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: the row has not as many fields as the header "
+                        f"({', '.join(reader.fieldnames or [])}). Quote fields that hold {delimiter!r} or a new line."
+                    )
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise InputError(
+                f"{path}, line {reader.line_num} is not separated as a table ({error}). Is a quote never closed?"
+            ) from error
 
     return read
+
+
+LONGEST_FIELD = 2**31 - 1  # letters of a CSV field; Python's own limit of 131,072 is shorter than some talks
+
+
+def _refuse_twice(names: Sequence[str], path: Path) -> None:
+    """Of two columns of one name a row could keep only one."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{path} has the column {twice[0]!r:.60} twice. Rename or drop one of them.")
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -170,9 +210,12 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         with _opened(path) as file:
             table = pyarrow.parquet.read_table(io.BytesIO(file.read()))
-    except (pyarrow.ArrowInvalid, OSError, EOFError) as error:
-        raise InputError(f"{path} is not Parquet: {str(error).splitlines()[0]}") from error
-    yield from enumerate(table.to_pylist(), start=1)
+        _refuse_twice(table.column_names, path)
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, ValueError, OverflowError, MemoryError, *DAMAGED) as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not Parquet, or damaged: {told:.200}") from error
+    yield from enumerate(rows, start=1)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -6,7 +6,6 @@ to learn from is dropped and counted.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from tutelage.data import talks
 from tutelage.data.columns import Coding, Columns, Number, code
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport, Row
+from tutelage.data.json_text import json_value, why_not_json
 from tutelage.data.questions import Pair, Question, Scalar, chosen, ranked
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _written(
     if columns.form == "template":
         prompt = talks.rendered(codec, talk, row)
         whole = [[*talk, {"role": "assistant", "content": each}] for each in words]
-        return prompt, tuple(talks.rendered(codec, each, row, ended=True)[len(prompt) :] for each in whole)
+        return prompt, tuple(talks.reply(codec, talk, each, row) for each in whole)
     return talk[0]["content"], tuple(words)
 
 
@@ -303,7 +303,7 @@ def _number(number: Number, value: Any, name: str, row: Row) -> float:
         raise InputError(f"{row.place}: {name} is {value!r:.60}, expected one of {', '.join(number.values)}.")
     try:
         found = float(number.values.get(code(value), value) if number.values else value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
         raise InputError(f"{row.place}: {name} is {value!r:.60}, expected a number.")
@@ -321,7 +321,7 @@ def _missing(value: Any) -> bool:
 
 def _column(fields: Mapping[str, Any], name: str, row: Row) -> Any:
     if name not in fields:
-        there = ", ".join(map(str, fields)) or "none"
+        there = ", ".join(f"{each!s:.40}" for each in list(fields)[:20]) or "none"
         raise InputError(f"{row.place}: there is no column {name!r} (--columns). Its columns are {there}.")
     return fields[name]
 
@@ -329,6 +329,6 @@ def _column(fields: Mapping[str, Any], name: str, row: Row) -> Any:
 def _decoded(row: Row, name: str) -> Any:
     value = _column(row.fields, name, row)
     try:
-        return json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError as error:
-        raise InputError(f"{row.place}: {name} is not JSON ({error.msg}): {value!r:.80}.") from error
+        return json_value(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise InputError(f"{row.place}: {name} is not JSON ({why_not_json(error)}): {value!r:.80}.") from error

@@ -55,8 +55,7 @@ def _pair(row: Row) -> Asked | str:
             return _columns([fields[name] for name in names], row)
     two = ", or ".join(" and ".join(names) for names in TWO_COLUMNS)
     raise InputError(
-        f"{row.place}: its columns are {', '.join(map(str, fields)) or 'none'}; expected prompt, and responses (a list "
-        f"of two), or {two}."
+        f"{row.place}: its columns are {row.columns}; expected prompt, and responses (a list of two), or {two}."
     )
 
 

@@ -146,7 +146,7 @@ def explained(error: ValidationError) -> str:
     """The first fault of a record: the field and what was expected."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the record"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{place:.120}: {first['msg'].removeprefix('Value error, '):.300}"
 
 
 def compared(

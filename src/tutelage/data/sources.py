@@ -34,7 +34,7 @@ def demonstrations(source: str, codec: Codec) -> tuple[list[tuple[str, str]], Re
         elif "messages" in fields:
             messages = talks.messages(fields["messages"], row)
             prompt = talks.rendered(codec, messages[:-1], row)
-            completion = talks.rendered(codec, messages, row, ended=True)[len(prompt) :]
+            completion = talks.reply(codec, messages[:-1], messages, row)
         elif TEXT in fields:
             split = _opening(codec, _string(fields, TEXT, row), OPENING_TOKENS)
             if split is None or not split[1].strip():
@@ -164,9 +164,11 @@ def _comparison(codec: Codec, row: Row, report: ReadReport) -> Question | None:
         prompt, first = _two_sided(codec, row.fields["prompt"], better, row)
         second = _two_sided(codec, row.fields["prompt"], worse, row)[1]
     elif isinstance(better, list):
-        texts = [talks.rendered(codec, talks.messages(each, row), row, ended=True) for each in (better, worse)]
-        prompt = talks.rendered(codec, talks.messages(better, row)[:-1], row)
-        first, second = (text[len(prompt) :] for text in texts)
+        asked, *others = (talks.messages(each, row)[:-1] for each in (better, worse))
+        if [asked] != others:
+            return report.drop(row, "whose two sides answer different prompts")
+        prompt = talks.rendered(codec, asked, row)
+        first, second = (talks.reply(codec, asked, each, row) for each in (better, worse))
     else:
         first, second = _string(row.fields, "chosen", row), _string(row.fields, "rejected", row)
         if HUMAN in first and ASSISTANT in first:
@@ -268,8 +270,7 @@ def _others(row: Row) -> dict[str, Scalar]:
 def _two_sided(codec: Codec, prompt: Any, completion: Any, row: Row) -> tuple[str, str]:
     if isinstance(prompt, list):
         asked, said = talks.messages(prompt, row), talks.messages(completion, row)
-        before = talks.rendered(codec, asked, row)
-        return before, talks.rendered(codec, [*asked, *said], row, ended=True)[len(before) :]
+        return talks.rendered(codec, asked, row), talks.reply(codec, asked, [*asked, *said], row)
     if not isinstance(prompt, str) or not isinstance(completion, str):
         raise InputError(
             f"{row.place}: prompt and reply must both be text or both lists of messages, got {prompt!r:.60}."
@@ -286,7 +287,7 @@ def _prompt_text(codec: Codec, prompt: Any, row: Row) -> str:
 
 def _opening(codec: Codec, text: str, tokens: int) -> tuple[str, str] | None:
     """(the text of the first tokens, the rest), or None where the text has fewer."""
-    encoded = codec.prompt(text)
+    encoded = codec.prompt(text) if text else []
     if len(encoded) < tokens:
         return None
     opening = codec.text(encoded[:tokens])
@@ -309,4 +310,4 @@ def common_prefix(first: str, second: str) -> str:
 
 
 def _wrong_columns(row: Row, expected: str) -> InputError:
-    return InputError(f"{row.place}: its columns are {', '.join(map(str, row.fields)) or 'none'}; expected {expected}.")
+    return InputError(f"{row.place}: its columns are {row.columns}; expected {expected}.")

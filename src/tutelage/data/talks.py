@@ -29,6 +29,9 @@ def messages(value: Any, row: Row) -> list[Mapping[str, str]]:
     whole = isinstance(value, list) and bool(value)
     if not whole or not all(isinstance(each, dict) and {"role", "content"} <= each.keys() for each in value):
         raise InputError(f"{row.place}: expected a list of messages with role and content, got {value!r:.80}.")
+    for each in value:
+        if not isinstance(each["role"], str) or not isinstance(each["content"], (str, list, type(None))):
+            raise InputError(f"{row.place}: expected a role and a text in each message, got {each!r:.80}.")
     return value
 
 
@@ -42,10 +45,24 @@ def rendered(codec: Codec, talk: Sequence[Mapping[str, str]], row: Row, *, ended
         )
     try:
         text: str = tokenizer.apply_chat_template(list(talk), tokenize=False, add_generation_prompt=not ended)
-    except TemplateError as error:
-        raise InputError(f"{row.place}: the model's chat template refuses its messages: {error}.") from error
+    except (TemplateError, TypeError, LookupError, ValueError, AttributeError) as error:  # it is a program of others
+        told = " ".join(str(error).split())
+        raise InputError(f"{row.place}: the model's chat template refuses its messages: {told:.300}.") from error
     end = tokenizer.eos_token
     return text.rstrip().removesuffix(end) if ended else text
+
+
+def reply(codec: Codec, asked: Sequence[Mapping[str, str]], whole: Sequence[Mapping[str, str]], row: Row) -> str:
+    """What the whole talk adds to the text that asks for a reply."""
+    before, after = rendered(codec, asked, row), rendered(codec, whole, row, ended=True)
+    if before.startswith(after):
+        return ""
+    if not after.startswith(before):
+        raise InputError(
+            f"{row.place}: the model's chat template writes a talk otherwise when it asks for a reply "
+            f"({before[-60:]!r}) than when it has one ({after[-60:]!r}). Give prompt and completion as text."
+        )
+    return after[len(before) :]
 
 
 def turn(value: Any, roles: Mapping[str, str], row: Row) -> dict[str, str]:

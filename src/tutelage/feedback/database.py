@@ -75,9 +75,11 @@ class Database:
         except OperationalError as error:
             raise Refused(f"{self.place} could not be used: {_first_line(error)}. {_advice(error, self)}") from error
         except DBAPIError as error:
-            if "file is not a database" not in str(error.orig):
-                raise
-            raise InputError(f"{self.place} is no SQLite database. Give another path.") from error
+            if "file is not a database" in str(error.orig):
+                raise InputError(f"{self.place} is no SQLite database. Give another path.") from error
+            if self.sqlite and "malformed" in str(error.orig):
+                raise InputError(f"{self.place} is damaged ({error.orig}). Take a copy from before.") from error
+            raise
 
     def forget(self) -> None:
         """After an erasure: empties SQLite's write-ahead log, which still holds the old pages."""

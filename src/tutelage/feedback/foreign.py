@@ -101,7 +101,7 @@ def task(row: Row, fields: Mapping[str, Any], naming: Naming) -> Task:
     wanted = naming.responses or tuple(name for name in texts if name != prompt)
     missing = [name for name in (prompt, *wanted) if name not in {**texts, **talks}]
     if not prompt or missing or len(wanted) < 2:
-        there = ", ".join({**texts, **talks}) or "none"
+        there = ", ".join(f"{name:.40}" for name in list({**texts, **talks})[:20]) or "none"
         raise InputError(
             f"{row.place}: which fields are the prompt and the responses? There are {there}. "
             "Say it: --prompt NAME --responses NAME NAME."
@@ -246,7 +246,9 @@ def _when_and_who(annotation: Mapping[str, Any], row: Row) -> dict[str, Any]:
         try:
             told["answered_at"] = datetime.fromisoformat(str(annotation["created_at"])).timestamp()
         except ValueError as error:
-            raise InputError(f"{row.place}: created_at is {annotation['created_at']!r}, expected a time.") from error
+            raise InputError(
+                f"{row.place}: created_at is {annotation['created_at']!r:.60}, expected a time."
+            ) from error
         if isinstance(annotation.get("lead_time"), (int, float)):
             told["shown_at"] = told["answered_at"] - annotation["lead_time"]
     return told

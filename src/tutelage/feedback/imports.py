@@ -20,6 +20,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport, Row, read_rows
+from tutelage.data.json_text import json_value
 from tutelage.data.records import Candidate, Comparison, Context, Verdict, candidate_id, explained
 from tutelage.feedback import asked, schema
 from tutelage.feedback.asking import Asking, canonical
@@ -52,7 +53,7 @@ def read(source: str, naming: Naming, report: ReadReport) -> Iterator[Read]:
         if completions:
             group.append(row)
             continue
-        yield from _kept(row, partial(reader_of(row.fields), row, naming, report))
+        yield from _kept(row, partial(_compared, row, naming, report))
     if group:
         yield from _kept(group[0], partial(_together, group, report))
 
@@ -62,9 +63,15 @@ def _kept(row: Row, reading: Callable[[], Iterator[Comparison]]) -> Iterator[Rea
         yield from [Read(row.place, each) for each in reading()]
     except ValidationError as error:
         raise InputError(f"{row.place}: {explained(error)} (a comparison record, docs/schema.md).") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         told = str(error).splitlines()[0] if str(error) else ""
-        raise InputError(f"{row.place}: is not what its columns promise ({type(error).__name__}: {told}).") from error
+        raise InputError(
+            f"{row.place}: is not what its columns promise ({type(error).__name__}: {told:.300})."
+        ) from error
+
+
+def _compared(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
+    return reader_of(row.fields)(row, naming, report)
 
 
 def reader_of(fields: Mapping[str, Any]) -> Callable[[Row, Naming, ReadReport], Iterator[Comparison]]:
@@ -84,7 +91,7 @@ def reader_of(fields: Mapping[str, Any]) -> Callable[[Row, Naming, ReadReport], 
 
 def _unknown(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
     raise InputError(
-        f"{row.place}: its columns are {', '.join(map(str, row.fields)) or 'none'}; expected comparison records, "
+        f"{row.place}: its columns are {row.columns}; expected comparison records, "
         "prompt, chosen, rejected; prompt, completion, label; or an export of Argilla or Label Studio."
     )
 
@@ -95,7 +102,7 @@ def _record(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison
 
 def _table(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
     """Our own tables: their last column is the whole record."""
-    yield Comparison.model_validate(json.loads(uncell(row.fields["record"])))
+    yield Comparison.model_validate(json_value(uncell(row.fields["record"])))
 
 
 def _preference(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
@@ -133,8 +140,8 @@ def _parsed(value: Any) -> Any:
     """Messages that a table holds as JSON are messages again."""
     if isinstance(value, str) and uncell(value).startswith('[{"'):
         try:
-            return json.loads(uncell(value))
-        except json.JSONDecodeError:
+            return json_value(uncell(value))
+        except ValueError:
             return value
     return uncell(value) if isinstance(value, str) else value
 

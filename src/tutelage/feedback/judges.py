@@ -11,6 +11,7 @@ from typing import Any
 import httpx2 as httpx
 
 from tutelage.data.errors import InputError
+from tutelage.data.secrets import masked
 from tutelage.feedback.answering import NoVerdict
 
 QUESTION = """Two replies were given to the same request. Which one is better?
@@ -60,8 +61,9 @@ class Endpoint:
                 status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
                 if pause_s is None or (status is not None and status < 500 and status != 429):
                     raise InputError(
-                        f"the judge at {self.url} (model {self.model!r}) cannot be asked: {_says(error)}. Start it, or "
-                        "correct the address, the model's name or OPENAI_API_KEY; what was answered is kept."
+                        f"the judge at {masked(self.url)} (model {self.model!r}) cannot be asked: {_says(error)}. "
+                        "Start it, or correct the address, the model's name or OPENAI_API_KEY; what was answered is "
+                        "kept."
                     ) from error
                 time.sleep(pause_s)
         raise AssertionError
@@ -79,4 +81,4 @@ class Endpoint:
 
 
 def _says(error: Exception) -> str:
-    return str(error).split("\n")[0] or type(error).__name__
+    return masked(str(error).split("\n")[0]) or type(error).__name__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import tyro
 
-from tutelage.data.pretrained import context_tokens, device_of, load_causal_lm, load_tokenizer
+from tutelage.data.pretrained import Trust, context_tokens, device_of, load_causal_lm, load_tokenizer
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution.native import NativeSampler, SamplingSettings
@@ -29,6 +29,7 @@ class Chat:
     temperature: float = 1.0
     seed: int = 0
     device: str = "auto"
+    trust: Annotated[Trust, tyro.conf.arg(name="")] = field(default_factory=Trust)
 
 
 def main(arguments: list[str]) -> int:
@@ -64,8 +65,8 @@ def talk(reply: Callable[[list[dict[str, str]]], str], messages: Iterator[str]) 
 
 def replier(chat: Chat) -> Callable[[list[dict[str, str]]], str]:
     device = device_of(chat.device)
-    model = load_causal_lm(chat.model, device)
-    codec = Codec(load_tokenizer(chat.model))
+    model = load_causal_lm(chat.model, device, chat.trust)
+    codec = Codec(load_tokenizer(chat.model, chat.trust))
     settings = SamplingSettings(chat.max_new_tokens)
     sampler = NativeSampler(LanguagePolicy(model, chat.temperature), codec.stop_tokens, chat.seed, settings)
 

@@ -17,7 +17,7 @@ from tutelage.data import sources
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import judged, tokenised
-from tutelage.data.pretrained import context_tokens, device_of, load_sequence_classifier, load_tokenizer
+from tutelage.data.pretrained import Trust, context_tokens, device_of, load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.split import by_prompt
 from tutelage.data.tokens import Codec
@@ -52,6 +52,7 @@ class LearningCurveJob:
     max_tokens: int = 512
     """Longest prompt and reply together: the oldest turns go first, then the front; the reply's end stays."""
     device: str = "auto"
+    trust: Annotated[Trust, tyro.conf.arg(name="")] = field(default_factory=Trust)
     numerics: Annotated[Numerics, tyro.conf.arg(name="")] = field(default_factory=Numerics)
     settings: Annotated[RewardModelConfig, tyro.conf.arg(name="")] = field(
         default_factory=lambda: RewardModelConfig(learning_rate=3e-4)
@@ -91,14 +92,15 @@ def learning_curve_job(job: LearningCurveJob, run: Run) -> dict[str, Any]:
 
 
 def material_of(job: LearningCurveJob) -> tuple[Material, dict[str, Any]]:
-    codec = Codec(load_tokenizer(job.model))
+    codec = Codec(load_tokenizer(job.model, job.trust))
     questions, report = sources.comparisons(job.data, codec, parse_columns(job.columns))
     settings = job.settings
     compared = [each for each in questions if each.pairs]
     if not compared:
         raise InputError(f"--data {job.data} compares nothing; a learning curve counts comparisons.")
     learned, held = by_prompt(compared, lambda each: each.prompt, settings.held_out_fraction, settings.seed)
-    limit = min(job.max_tokens, context_tokens(load_sequence_classifier(job.model)) or job.max_tokens)
+    widest = context_tokens(load_sequence_classifier(job.model, trust=job.trust))
+    limit = min(job.max_tokens, widest or job.max_tokens)
     return Material(codec, learned, held, limit), report.counts()
 
 
@@ -132,7 +134,7 @@ def trained(job: LearningCurveJob, material: Material, size: int, seed: int, run
         judged(tokenised(material.codec, rows, material.limit)[0], rows).to(device)
         for rows in (chosen, material.held_out)
     )
-    classifier = load_sequence_classifier(job.model, device)
+    classifier = load_sequence_classifier(job.model, device, trust=job.trust)
     model, _ = stages.run_reward_model(config, classifier, learned, held, PAIRS, run, job.numerics)
     scores_NK = scores_of(model, held).double().cpu().numpy()
     scores = [row[: len(each.responses)] for row, each in zip(scores_NK, material.held_out, strict=True)]

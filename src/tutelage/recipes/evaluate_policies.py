@@ -14,7 +14,7 @@ import tyro
 
 from tutelage.data import sources
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import context_tokens, device_of
+from tutelage.data.pretrained import Trust, context_tokens, device_of
 from tutelage.evaluation.in_words import lines_of_judges
 from tutelage.evaluation.replies import distinct_fraction
 from tutelage.evaluation.verdicts import Answers, among_people, asked_of_people, read_answers, refuse_existing
@@ -64,6 +64,7 @@ class PoliciesJob:
     seed: int = 0
     device: str = "auto"
     judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
+    trust: Annotated[Trust, tyro.conf.arg(name="")] = field(default_factory=Trust)
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,12 @@ class EvaluateJob:
     seed: int = 0
     device: str = "auto"
     judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
+    trust: Annotated[Trust, tyro.conf.arg(name="")] = field(default_factory=Trust)
 
 
 def evaluate_job(job: EvaluateJob, run: Run) -> dict[str, Any]:
     function = ":" in job.reward and not Path(job.reward).exists()
-    names = ("data", "max_new_tokens", "temperature", "limit", "seed", "device", "judging")
+    names = ("data", "max_new_tokens", "temperature", "limit", "seed", "device", "judging", "trust")
     same = {name: getattr(job, name) for name in names}
     judge, reward = (job.reward if function else REWARD_MODEL), () if function else (job.reward,)
     return policies_job(PoliciesJob((job.model, job.baseline), (judge,), reward=reward, **same), run)
@@ -163,7 +165,7 @@ def sampled(job: PoliciesJob, device: torch.device) -> tuple[Replies, dict[str, 
 
 
 def speaker(name: str, job: PoliciesJob, device: torch.device) -> stages.Speaker:
-    policy, codec = loaded_policy(name, device)
+    policy, codec = loaded_policy(name, device, trust=job.trust)
     return stages.Speaker(LanguagePolicy(policy, job.temperature), codec, SamplingSettings(job.max_new_tokens))
 
 
@@ -188,7 +190,7 @@ def judgements(
         return [by_function(name, text_reward(name), replies)]
     found = []
     for folder in job.reward:
-        scorer = TextScorer.load(folder, device, job.max_tokens, judging=job.judging)
+        scorer = TextScorer.load(folder, device, job.max_tokens, judging=job.judging, trust=job.trust)
         sides = [
             scorer(list(zip(replies.prompts, each, strict=True)))[0] for each in (replies.candidate, replies.other)
         ]

@@ -13,7 +13,7 @@ import tyro
 from tutelage.data import sources
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import device_of, load_tokenizer
+from tutelage.data.pretrained import Trust, device_of, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics
@@ -44,6 +44,7 @@ class RewardModelsJob:
     """Use only so many prompts of each data set, drawn by the seed."""
     seed: int = 0
     device: str = "auto"
+    trust: Annotated[Trust, tyro.conf.arg(name="")] = field(default_factory=Trust)
     numerics: Annotated[Numerics, tyro.conf.arg(name="")] = field(default_factory=Numerics)
 
 
@@ -63,7 +64,8 @@ def reward_models_job(job: RewardModelsJob, run: Run) -> dict[str, Any]:
     models = labels(job.model)
     rows = []
     for name, title in zip(job.model, models, strict=True):
-        scorer, learned = TextScorer.load(name, device, job.max_tokens, job.numerics), learned_prompts(name)
+        scorer = TextScorer.load(name, device, job.max_tokens, job.numerics, trust=job.trust)
+        learned = learned_prompts(name, job.trust)
         for each in data:
             rows.append({"model": title, "data": each.name, **measured(job, scorer, each, learned)})
             print("\n".join(lines(rows[-1])))
@@ -83,7 +85,7 @@ def measured(job: RewardModelsJob, scorer: TextScorer, data: DataSet, learned: s
 
 def data_sets(job: RewardModelsJob) -> list[DataSet]:
     """What is measured, read in the tokens of the first model (they matter for chat templates only)."""
-    codecs = [Codec(load_tokenizer(name)) for name in job.model]
+    codecs = [Codec(load_tokenizer(name, job.trust)) for name in job.model]
     if len({str(codec.tokenizer.chat_template) for codec in codecs}) > 1:
         raise InputError("--model: these have different chat templates, so they read different texts. Give one a run.")
     columns = parse_columns(job.columns)

@@ -17,6 +17,8 @@ from tutelage.algorithms.sft import SFTConfig
 from tutelage.data import sources
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import (
+    NOTHING,
+    Trust,
     context_tokens,
     device_of,
     load_causal_lm,
@@ -54,6 +56,7 @@ class SFTJob:
     lora_rank: int = 0
     """Rank of a LoRA adapter that learns instead of the weights; 0 trains the weights."""
     device: str = "auto"
+    trust: Annotated[Trust, FLAT] = field(default_factory=Trust)
     numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
     settings: Annotated[SFTConfig, FLAT] = field(default_factory=lambda: SFTConfig(learning_rate=1e-4))
 
@@ -86,6 +89,7 @@ class PPOJob:
     lora_rank: int = 0
     device: str = "auto"
     judging: Annotated[Judging, FLAT] = field(default_factory=Judging)
+    trust: Annotated[Trust, FLAT] = field(default_factory=Trust)
     numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
     settings: Annotated[PPOConfig, FLAT] = field(
         default_factory=lambda: PPOConfig(learning_rate=1e-5, value_learning_rate=1e-4)
@@ -109,11 +113,12 @@ class BestOfNJob:
     seed: int = 0
     device: str = "auto"
     judging: Annotated[Judging, FLAT] = field(default_factory=Judging)
+    trust: Annotated[Trust, FLAT] = field(default_factory=Trust)
 
 
 def sft_job(job: SFTJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
-    model, codec = loaded_policy(job.model, device, job.lora_rank)
+    model, codec = loaded_policy(job.model, device, job.lora_rank, job.trust)
     pairs, report = sources.demonstrations(job.data, codec)
     limit = min(job.max_tokens, context_tokens(model) or job.max_tokens)
     rows = [fit(codec, prompt, completion, limit) for prompt, completion in pairs]
@@ -125,7 +130,7 @@ def sft_job(job: SFTJob, run: Run) -> dict[str, Any]:
 
 def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
-    model, codec = loaded_policy(job.model, device, job.lora_rank)
+    model, codec = loaded_policy(job.model, device, job.lora_rank, job.trust)
     policy, drawn_by = LanguagePolicy(model, job.temperature, job.numerics), SAMPLERS[job.sampler]
     if job.top_k < 0 or not 0.0 < job.top_p <= 1.0:
         raise InputError(f"--top-k {job.top_k} --top-p {job.top_p}: expected 0 or more, and above 0 up to 1.")
@@ -133,7 +138,7 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     speaker = stages.Speaker(policy, codec, sampling, drawn_by=drawn_by)
     prompts, report = sources.prompts(job.data, codec)
     environment = speaker.environment(prompts, context_tokens(model))
-    score, classifier = scorer(job.reward, codec, device, job.judging)
+    score, classifier = scorer(job.reward, codec, device, job.judging, job.trust)
     critic = stages.critic_of(speaker.policy, None if job.value_head else classifier)
 
     def look(step: int, batch: Batch, score_BT: torch.Tensor) -> None:
@@ -142,7 +147,7 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
         rows = zip(asked, replied, scores, strict=False)
         run.keep_samples(step, [{"prompt": p, "response": r, "score": s} for p, r, s in rows])
 
-    held_out = scorer(job.held_out_reward, codec, device)[0] if job.held_out_reward else None
+    held_out = scorer(job.held_out_reward, codec, device, trust=job.trust)[0] if job.held_out_reward else None
     beside = stages.Beside(look, held_out, looked_back_at(job, codec, model, device))
     stages.run_ppo(job.settings, speaker, critic, score, environment, run, beside)
     return {**report.counts(), "steps": job.settings.steps, **run.latest}
@@ -183,13 +188,13 @@ def best_of_n_job(job: BestOfNJob, run: Run) -> dict[str, Any]:
 
 def asked(job: BestOfNJob, device: torch.device) -> tuple[stages.Speaker, list[str], Score]:
     """A policy that is only sampled, the prompts it is asked, and who scores the replies."""
-    policy, codec = loaded_policy(job.model, device)
+    policy, codec = loaded_policy(job.model, device, trust=job.trust)
     speaker = stages.Speaker(LanguagePolicy(policy, job.temperature), codec, SamplingSettings(job.max_new_tokens))
     prompts = sources.prompts(job.data, codec)[0][: job.limit]
     refuse_crowded([codec.prompt(prompt) for prompt in prompts], job.max_new_tokens, context_tokens(policy))
-    return speaker, prompts, scorer(job.reward, codec, device, job.judging)[0]
+    return speaker, prompts, scorer(job.reward, codec, device, job.judging, job.trust)[0]
 
 
-def loaded_policy(name: str, device: torch.device, lora_rank: int = 0) -> tuple[Any, Codec]:
-    model = load_causal_lm(name, device)
-    return (with_lora(model, lora_rank) if lora_rank else model), Codec(load_tokenizer(name))
+def loaded_policy(name: str, device: torch.device, lora_rank: int = 0, trust: Trust = NOTHING) -> tuple[Any, Codec]:
+    model = load_causal_lm(name, device, trust)
+    return (with_lora(model, lora_rank) if lora_rank else model), Codec(load_tokenizer(name, trust))

@@ -69,7 +69,7 @@ class Apprentice:
 
     def __post_init__(self) -> None:
         config, speaker = self.config, self.material.speaker
-        classifier = load_sequence_classifier(self.material.first)
+        classifier = load_sequence_classifier(self.material.first, trust=config.trust)
         start_head(classifier, config.seed)
         self.critic = stages.critic_of(speaker.policy, classifier)
         self.reward_model = RewardModel(classifier)

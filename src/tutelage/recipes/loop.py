@@ -105,7 +105,7 @@ def folder_of(config: LoopConfig, run: Run, lap: str | None) -> str:
 
 
 def speaker_of(config: LoopConfig, folder: str) -> stages.Speaker:
-    model, codec = loaded_policy(folder, torch.device("cpu"))
+    model, codec = loaded_policy(folder, torch.device("cpu"), trust=config.trust)
     return stages.Speaker(LanguagePolicy(model), codec, SamplingSettings(config.subject.max_new_tokens))
 
 
@@ -122,7 +122,9 @@ def first_stage(config: LoopConfig, run: Run, store: Store, stage: Run) -> dict[
 def own_prompts(config: LoopConfig) -> tuple[list[str], list[str]]:
     """(prompts to ask about and to train on, prompts to evaluate on): the last tenth of --data, at most
     evaluation_prompts."""
-    prompts = list(dict.fromkeys(sources.prompts(config.subject.data, Codec(load_tokenizer(config.subject.model)))[0]))
+    subject = config.subject
+    codec = Codec(load_tokenizer(subject.model, config.trust))
+    prompts = list(dict.fromkeys(sources.prompts(subject.data, codec)[0]))
     held = min(config.subject.evaluation_prompts, len(prompts) // 10)
     if held < 1:
         raise InputError(f"--data {config.subject.data} has {len(prompts)} different prompts; 10 are the least.")
@@ -215,6 +217,7 @@ def reward_model_stage(lap: Lap, config: LoopConfig, run: Run, store: Store, sta
         ensemble=Members(config.members),
         normalising=Normalising("samples", normalise_new_tokens=config.subject.max_new_tokens),
         settings=replace(config.reward_model, seed=1000 * config.seed + lap.seed),
+        trust=config.trust,
     )
     found = reward_model_job(job, stage)
     write_json(stage.path / "model" / LINEAGE, {"snapshot": asked.summary["snapshot"], "store": STORE})
@@ -229,6 +232,7 @@ def ppo_stage(lap: Lap, config: LoopConfig, run: Run, store: Store, stage: Run) 
         reward=str(run.path / f"{lap.name}-reward-model" / "model"),
         max_new_tokens=config.subject.max_new_tokens,
         settings=replace(config.ppo, seed=1000 * config.seed + lap.seed),
+        trust=config.trust,
     )
     return ppo_job(job, stage)
 
@@ -240,7 +244,7 @@ def evaluation_stage(
     prompts = unseen_prompts(config)
     first = speaker_of(config, folder_of(config, run, None))
     last = str(run.path / f"{Lap(seed, config.rounds).name}-reward-model" / "model")
-    scorer = TextScorer.load(last, torch.device("cpu"), 512)
+    scorer = TextScorer.load(last, torch.device("cpu"), 512, trust=config.trust)
     replies, scores, kl_nats = {}, {}, {}
     for name in [None, *(lap.name for lap in laps)]:
         speaker, label = speaker_of(config, folder_of(config, run, name)), "first" if name is None else name

@@ -11,6 +11,7 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.errors import InputError
+from tutelage.data.pretrained import Trust
 from tutelage.recipes.demo import DemoConfig
 
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
@@ -85,6 +86,7 @@ class LoopConfig:
     asking: Annotated[Questions, FLAT] = field(default_factory=Questions)
     subject: Annotated[Subject, FLAT] = field(default_factory=Subject)
     pace: Annotated[Pace, FLAT] = field(default_factory=Pace)
+    trust: Annotated[Trust, FLAT] = field(default_factory=Trust)
     sft: SFTConfig = field(default_factory=lambda: DemoConfig().sft)
     reward_model: RewardModelConfig = field(default_factory=lambda: replace(DemoConfig().reward_model, warm_up=10))
     ppo: PPOConfig = field(default_factory=lambda: DemoConfig().ppo)

@@ -20,6 +20,7 @@ from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport
 from tutelage.data.judgements import Judgements, judged, tokenised
 from tutelage.data.pretrained import (
+    Trust,
     context_tokens,
     device_of,
     load_causal_lm,
@@ -96,6 +97,7 @@ class RewardModelJob:
     labels: Annotated[Labels, FLAT] = field(default_factory=Labels)
     ensemble: Annotated[Members, FLAT] = field(default_factory=Members)
     normalising: Annotated[Normalising, FLAT] = field(default_factory=Normalising)
+    trust: Annotated[Trust, FLAT] = field(default_factory=Trust)
     numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
     settings: Annotated[RewardModelConfig, FLAT] = field(default_factory=lambda: RewardModelConfig(learning_rate=3e-4))
 
@@ -121,9 +123,9 @@ class Material:
 def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     _refuse_odd_combinations(job)
     device = device_of(job.device)
-    codec = Codec(load_tokenizer(job.model))
+    codec = Codec(load_tokenizer(job.model, job.trust))
     heads = 2 if job.labels.auxiliary_axis else job.ensemble.members if job.ensemble.shared_trunk else 1
-    classifier = load_sequence_classifier(job.model, device, heads)
+    classifier = load_sequence_classifier(job.model, device, heads, job.trust)
     rows, report = asked_rows(job, codec)
     how, learned, held_out = split(job, rows)
     limit = min(job.max_tokens, context_tokens(classifier) or job.max_tokens)
@@ -217,7 +219,7 @@ def member(job: RewardModelJob, classifier: Any, material: Material, stage: Run,
         write_folder(stage.path / "model", partial(model.save, codec=material.codec))
         stage.mark_finished({**told, **stage.latest})
     device = next(classifier.parameters()).device
-    return RewardModel(load_sequence_classifier(str(stage.path / "model"), device), job.numerics)
+    return RewardModel(load_sequence_classifier(str(stage.path / "model"), device, trust=job.trust), job.numerics)
 
 
 def bootstrap(questions: int, seed: int, number: int) -> Tensor:
@@ -286,7 +288,7 @@ def sample(job: RewardModelJob, on: str, material: Material) -> Batch:
             f"--normalise-on samples: no prompt leaves room for {asked.normalise_new_tokens} tokens within "
             f"{material.limit}. Lower --normalise-new-tokens, or raise --max-tokens."
         )
-    policy = LanguagePolicy(load_causal_lm(job.model, device), 1.0, job.numerics)
+    policy = LanguagePolicy(load_causal_lm(job.model, device, job.trust), 1.0, job.numerics)
     speaker = stages.Speaker(policy, codec, SamplingSettings(asked.normalise_new_tokens))
     return speaker.replies(fitting, job.settings.seed)[0]
 
@@ -321,4 +323,4 @@ def _refuse_odd_combinations(job: RewardModelJob) -> None:
         if there:
             raise InputError(f"{fault}.")
     if job.keep_head:
-        reward_model_config(job.model)
+        reward_model_config(job.model, job.trust)

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import context_tokens, load_sequence_classifier, load_tokenizer, reward_model_config
+from tutelage.data.pretrained import (
+    NOTHING,
+    Trust,
+    context_tokens,
+    load_sequence_classifier,
+    load_tokenizer,
+    reward_model_config,
+)
 from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics
 from tutelage.formulas import uncertainty
@@ -42,47 +49,53 @@ class Judging:
         return {"mean": uncertainty.mean, "minimum": uncertainty.worst_case, "uwo": weighted}[self.combine]
 
 
-def scorer(reward: str, codec: Codec, device: torch.device, judging: Judging = Judging()) -> tuple[Score, Any | None]:
+def scorer(
+    reward: str, codec: Codec, device: torch.device, judging: Judging = Judging(), trust: Trust = NOTHING
+) -> tuple[Score, Any | None]:
     """(score, the classifier that a value model may start from, where there is one whose tokens are the policy's)."""
     if ":" in reward and not Path(reward).exists():
         _refuse_rules(reward, judging)
         _refuse_several(reward, judging)
         return TextScore(text_reward(reward), codec, f"the reward function {reward}"), None
-    if load_tokenizer(reward).get_vocab() != codec.tokenizer.get_vocab():
+    if load_tokenizer(reward, trust).get_vocab() != codec.tokenizer.get_vocab():
         raise InputError(
             f"--reward {reward}: its tokenizer is not the policy's, so it would read other tokens than were written. "
             "Train the reward model from the policy's own model."
         )
     if judging.rules:
-        return _by_rules(reward, codec, device, judging), None
-    model, combine = opinions(reward, device, judging)
+        return _by_rules(reward, codec, device, judging, trust), None
+    model, combine = opinions(reward, device, judging, trust=trust)
     return CombinedScore(model, combine), one_label(model.models[0])
 
 
 def opinions(
-    reward: str, device: torch.device, judging: Judging = Judging(), numerics: Numerics = Numerics()
+    reward: str,
+    device: torch.device,
+    judging: Judging = Judging(),
+    numerics: Numerics = Numerics(),
+    trust: Trust = NOTHING,
 ) -> tuple[Ensemble, Combine]:
     """(the reward models of a folder, how they become one score)."""
     _refuse_rules(reward, judging)
     if is_ensemble(reward):
-        return load_ensemble(reward, device, numerics), judging.combined
-    config = reward_model_config(reward)
+        return load_ensemble(reward, device, numerics, trust), judging.combined
+    config = reward_model_config(reward, trust)
     if getattr(config, "score_reads", "") == "rule":
         raise InputError(f"--reward {reward} is a classifier of rules: say with --rules FILE which ones it judges by.")
     _refuse_several(reward, judging)
     heads = getattr(config, "score_heads", ["score"])
-    model = Heads(load_sequence_classifier(reward, device, len(heads)), numerics)
+    model = Heads(load_sequence_classifier(reward, device, len(heads), trust), numerics)
     return Ensemble([model]), itemgetter(0)
 
 
-def _by_rules(reward: str, codec: Codec, device: torch.device, judging: Judging) -> RuleScore:
-    if is_ensemble(reward) or getattr(reward_model_config(reward), "score_reads", "") != "rule":
+def _by_rules(reward: str, codec: Codec, device: torch.device, judging: Judging, trust: Trust) -> RuleScore:
+    if is_ensemble(reward) or getattr(reward_model_config(reward, trust), "score_reads", "") != "rule":
         raise InputError(
             f"--rules {judging.rules}: --reward {reward} is no classifier of rules (reward-model --by-rule)."
         )
     if judging.combine == "uwo":
         raise InputError("--combine uwo is for ensembles; rules are put together by mean or minimum.")
-    classifier = load_sequence_classifier(reward, device)
+    classifier = load_sequence_classifier(reward, device, trust=trust)
     rules = read_rules(judging.rules or "")
     return RuleScore(RewardModel(classifier), codec, rules, judging.combined, context_tokens(classifier))
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import tyro
 from torch import Tensor
 
 from tutelage.algorithms.ppo import PPOConfig
@@ -24,7 +25,7 @@ from tutelage.algorithms.reward_losses import CHOICE
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import judged
-from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
+from tutelage.data.pretrained import Trust, load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Question, chosen
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
@@ -60,6 +61,7 @@ class SentimentConfig:
     frontier_prompts: int = 8
     frontier_samples: int = 2048
     device: str = "cpu"
+    trust: Annotated[Trust, tyro.conf.arg(name="")] = field(default_factory=Trust)
     reward_model: RewardModelConfig = field(
         default_factory=lambda: RewardModelConfig(
             epochs=2, batch_size=16, learning_rate=5e-4, warm_up=50, tokens_at_once=12288
@@ -117,8 +119,8 @@ def sentiment(config: SentimentConfig, run: Run) -> dict[str, Any]:
 
 def prepared(config: SentimentConfig) -> Scene:
     gold = fitted(config.sentiment_data)
-    model = load_causal_lm(config.model, config.device)
-    codec = Codec(load_tokenizer(config.model))
+    model = load_causal_lm(config.model, config.device, config.trust)
+    codec = Codec(load_tokenizer(config.model, config.trust))
     sampling = SamplingSettings(max_new_tokens=config.new_tokens, episodes_at_once=512)
     speaker = stages.Speaker(LanguagePolicy(model), codec, sampling, fixed_length=True)
     found = openings(Path(config.prompts), codec, config.opening_tokens)
@@ -170,7 +172,7 @@ def reward_model_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
     choices = judged(batch, [Question(*about, chosen(index, width), index) for about, index in rows])
     held = max(1, round(config.reward_model.held_out_fraction * len(choices)))
     learned, held_out = choices.select(range(held, len(choices))), choices.select(range(held))
-    classifier = load_sequence_classifier(config.model, config.device)
+    classifier = load_sequence_classifier(config.model, config.device, trust=config.trust)
     settings = replace(config.reward_model, seed=config.seed)
     model, found = stages.run_reward_model(settings, classifier, learned, held_out, CHOICE, stage)
     model.normalise(ModelScore(model)(held_out.candidates).sum(dim=1), mean=0.0, deviation=1.0)
@@ -197,7 +199,7 @@ def ppo_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
 def evaluation_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
     """The trained policy on the openings that ρ was read on: gold, KL, diversity, ten stories."""
     policy = LanguagePolicy(load_causal_lm(str(run.path / "ppo" / "model"), scene.config.device))
-    reference = LanguagePolicy(load_causal_lm(scene.config.model, scene.config.device))
+    reference = LanguagePolicy(load_causal_lm(scene.config.model, scene.config.device, scene.config.trust))
     trained = replace(scene, speaker=replace(scene.speaker, policy=policy))
     batch, after = trained.sampled(scene_prompts(scene)[0], 1, AFTER, stage, "held-out")
     before = [row["response"] for row in read_lines(run.path / "reference" / "samples.jsonl")]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import context_tokens, load_tokenizer
+from tutelage.data.pretrained import NOTHING, Trust, context_tokens, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
@@ -18,7 +18,7 @@ from tutelage.data.trunk import Numerics
 from tutelage.recipes.reward_models import RewardModelJob, asked_rows, split
 from tutelage.recipes.scoring import Judging, opinions
 from tutelage.rewards.ensemble import Combine, Ensemble
-from tutelage.runs.files import read_json
+from tutelage.runs.files import entry, read_json
 from tutelage.runs.settings import overridden
 from tutelage.trajectory import Batch, parts_by_length
 
@@ -44,11 +44,12 @@ class TextScorer:
         max_tokens: int,
         numerics: Numerics = Numerics(),
         judging: Judging = Judging(),
+        trust: Trust = NOTHING,
     ) -> TextScorer:
         """InputError where the folder holds no reward model: a language model's head would be random."""
-        model, combine = opinions(name, device, judging, numerics)
+        model, combine = opinions(name, device, judging, numerics, trust)
         limit = min(max_tokens, context_tokens(model.models[0].model) or max_tokens)
-        return TextScorer(model.eval(), combine, Codec(load_tokenizer(name)), limit)
+        return TextScorer(model.eval(), combine, Codec(load_tokenizer(name, trust)), limit)
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, int]:
         """([N] scores of (prompt, reply) texts, how many were cut to fit)."""
@@ -88,7 +89,7 @@ def labels(names: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(set(names)) else list(names)
 
 
-def learned_prompts(name: str) -> set[str] | None:
+def learned_prompts(name: str, trust: Trust = NOTHING) -> set[str] | None:
     """The prompts that a reward model of `tutelage reward-model` learned from, read again from its data.
 
     None where that is not known: another program's model, or data that are no longer there.
@@ -97,9 +98,9 @@ def learned_prompts(name: str) -> set[str] | None:
     run = read_json(config) if config.is_file() else {}
     if run.get("verb") != "reward-model":
         return None
-    job = overridden(RewardModelJob(model=name, data=""), run["settings"], str(config))
+    job = overridden(RewardModelJob(model=name, data=""), entry(config, run, "settings", dict), str(config))
     try:
-        learned = split(job, asked_rows(job, Codec(load_tokenizer(name)))[0])[1]
+        learned = split(job, asked_rows(job, Codec(load_tokenizer(name, trust)))[0])[1]
     except InputError as error:
         print(f"{name}: what it learned from cannot be read again ({error})")
         return None

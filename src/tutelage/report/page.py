@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tutelage.data.errors import InputError
 from tutelage.report import doctor, evaluation, overoptimisation, plots, rounds
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
@@ -32,7 +33,13 @@ SHOWN_SAMPLES = 10
 
 def write(run_path: Path) -> Path:
     """Writes RUN/report.html and returns its path."""
-    text = rendered(run_path)
+    try:
+        text = rendered(run_path)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+        raise InputError(
+            f"{run_path} is not what tutelage wrote ({type(error).__name__}: {str(error)[:160]}): its summary.json, "
+            "events.jsonl or samples.jsonl was edited by hand, or damaged."
+        ) from error
     target = run_path / "report.html"
     try:
         target.write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import load_sequence_classifier
+from tutelage.data.pretrained import NOTHING, Trust, load_sequence_classifier
 from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics
 from tutelage.rewards.language import Heads
@@ -56,12 +56,14 @@ def is_ensemble(name: str) -> bool:
     return (Path(name).expanduser() / INDEX).is_file()
 
 
-def load_ensemble(name: str, device: torch.device | str = "cpu", numerics: Numerics = Numerics()) -> Ensemble:
+def load_ensemble(
+    name: str, device: torch.device | str = "cpu", numerics: Numerics = Numerics(), trust: Trust = NOTHING
+) -> Ensemble:
     """The ensemble of a folder; InputError where its index is damaged or a member is missing."""
     folder = Path(name).expanduser()
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        members = list(zip(index["members"], index["heads"], strict=True))
+        members = [(_inside(each), int(heads)) for each, heads in zip(index["members"], index["heads"], strict=True)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder / INDEX} is no index of an ensemble ({type(error).__name__}: {error}). It names members and, for "
@@ -69,8 +71,15 @@ def load_ensemble(name: str, device: torch.device | str = "cpu", numerics: Numer
         ) from error
     if not members:
         raise InputError(f"{folder / INDEX} names no member. Give an ensemble of at least one.")
-    classifiers = [load_sequence_classifier(str(folder / each), device, heads) for each, heads in members]
+    classifiers = [load_sequence_classifier(str(folder / each), device, heads, trust) for each, heads in members]
     return Ensemble([Heads(each, numerics) for each in classifiers])
+
+
+def _inside(name: str) -> str:
+    """The name of a folder within; an index does not lead elsewhere."""
+    if Path(name).name != name:
+        raise ValueError(f"{name!r:.60} is no name of a folder in it")
+    return name
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """Of the checkpoints that are there, oldest first."""
         found: list[Path] = list(self.folder.glob("step-*")) if self.folder.is_dir() else []
-        return sorted(int(each.name.removeprefix("step-")) for each in found if not each.name.endswith(".part"))
+        numbers = [(each, each.name.removeprefix("step-")) for each in found]
+        return sorted(int(n) for each, n in numbers if n.isascii() and n.isdigit() and each == self.path(int(n)))
 
     def latest(self) -> Checkpoint | None:
         """The newest one that is whole; a damaged one is named and passed over."""
@@ -147,7 +148,9 @@ class Checkpoints:
             if content_hash(state) != manifest["content"]:
                 raise DamagedError("the hash of its content is not the one that was written")
             return Checkpoint(manifest["step"], state, manifest["content"], manifest["logs"])
-        except (InputError, OSError, KeyError, TypeError, pickle.UnpicklingError, RuntimeError) as error:
+        except (InputError, OSError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedError(str(error)) from error
+        except (pickle.UnpicklingError, RuntimeError, AssertionError, LookupError) as error:  # a forged state.pt
             raise DamagedError(str(error)) from error
 
     def remove_after(self, step: int) -> None:
@@ -162,13 +165,15 @@ class Checkpoints:
     def best(self) -> int | None:
         """The step of the checkpoint with the highest score: best so far, since it is never forgotten."""
         scores = [(self._manifest(step).get("score"), step) for step in self.steps()]
-        return max(((score, step) for score, step in scores if score is not None), default=(0.0, None))[1]
+        numbers = [(score, step) for score, step in scores if isinstance(score, (int, float))]
+        return max(numbers, default=(0.0, None))[1]
 
     def _manifest(self, step: int) -> dict[str, Any]:
         try:
-            return read_json(self.path(step) / "manifest.json")
+            manifest = read_json(self.path(step) / "manifest.json")
         except InputError:
             return {}
+        return manifest if manifest.pop("seal", None) == _seal(manifest) else {}
 
     def _forget(self) -> None:
         best = self.best()

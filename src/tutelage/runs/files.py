@@ -11,11 +11,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from safetensors import SafetensorError
 
 from tutelage.data.errors import InputError
+
+T = TypeVar("T")
 
 
 class Disk:
@@ -102,6 +104,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} is no JSON object. Was it edited by hand, or damaged?")
     return cast("dict[str, Any]", content)
+
+
+def entry(path: Path, content: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """What a file of ours holds under a name; InputError where it is not there, or something else is."""
+    value = content.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        said = f"{name} is {value!r:.80}" if name in content else f"it has no {name}"
+        raise InputError(f"{path} is not what tutelage wrote: {said}. Was it edited by hand, or damaged?")
+    return value
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

@@ -21,9 +21,10 @@ import torch
 
 from tutelage.data.errors import InputError
 from tutelage.data.linear import library
+from tutelage.data.secrets import masked
 from tutelage.feedback.people import holds_people
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
-from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, read_json, read_lines, write_json
+from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, entry, read_json, read_lines, write_json
 from tutelage.runs.progress import Progress
 from tutelage.runs.settings import CHECKPOINT_SECONDS
 from tutelage.runs.trackers import Tracker
@@ -87,7 +88,7 @@ class Run:
         resolved: dict[str, Any] = {"verb": verb, "settings": as_plain(config), **surroundings()}
         if resume and (path / CONFIG).exists():
             before = read_json(path / CONFIG)
-            refuse_other_settings(before["settings"], resolved["settings"], path)
+            refuse_other_settings(entry(path / CONFIG, before, "settings", dict), resolved["settings"], path)
             if run.finished:
                 return run
             refuse_other_surroundings(before, resolved, path)
@@ -111,7 +112,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return (self.path / STATE).exists() and read_json(self.path / STATE)["status"] == "finished"
+        return (self.path / STATE).exists() and _status(self.path / STATE) == "finished"
 
     def steps(
         self, count: int, shows: Sequence[str] = (), state: Mapping[str, Stateful] | None = None, best: str = ""
@@ -198,7 +199,7 @@ class Run:
             each.restore(found.state[name])
         rows = read_lines(self.path / EVENTS) if (self.path / EVENTS).exists() else []
         if rows:
-            self._started -= rows[-1]["seconds"]
+            self._started -= entry(self.path / EVENTS, rows[-1], "seconds", float)
             self.latest = {name: value for name, value in rows[-1].items() if name not in ("step", "seconds")}
         return found.step
 
@@ -232,28 +233,33 @@ def this_process() -> dict[str, Any]:
 
 def refuse_if_running(path: Path) -> None:
     """Two processes in one run would each undo what the other wrote."""
-    state = read_json(path / STATE)
-    owner = state.get("process", {})
-    if state["status"] != "running" or owner.get("machine") != platform.node() or owner.get("id") == os.getpid():
+    owner = read_json(path / STATE).get("process", {})
+    if _status(path / STATE) != "running" or not isinstance(owner, dict) or owner.get("machine") != platform.node():
+        return
+    if owner.get("id") == os.getpid():
         return
     try:
-        process = psutil.Process(owner["id"])
-        alive = process.status() != psutil.STATUS_ZOMBIE and process.create_time() == owner["started"]
-    except psutil.Error:
+        process = psutil.Process(owner.get("id"))
+        alive = process.status() != psutil.STATUS_ZOMBIE and process.create_time() == owner.get("started")
+    except (psutil.Error, TypeError, ValueError, OverflowError):  # gone, or no number of a process
         return
     if alive:
         raise InputError(f"{path} is running, in process {owner['id']}: wait for it, stop it, or give another --out.")
 
 
+def _status(path: Path) -> str:
+    return entry(path, read_json(path), "status", str)
+
+
 def as_plain(config: object) -> Any:
-    """A frozen dataclass (or a mapping) as plain JSON values."""
+    """A frozen dataclass (or a mapping) as plain JSON values, without the secrets in its texts."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {field.name: as_plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
     if isinstance(config, Mapping):
         return {str(name): as_plain(value) for name, value in cast("Mapping[object, object]", config).items()}
     if isinstance(config, (list, tuple)):
         return [as_plain(value) for value in cast("Sequence[object]", config)]
-    return config if isinstance(config, (str, int, float, bool, type(None))) else str(config)
+    return config if isinstance(config, (int, float, bool, type(None))) else masked(str(config))
 
 
 def surroundings() -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
-import yaml
-
 from tutelage.data.errors import InputError
+from tutelage.data.yaml_file import read_yaml_file
 
 CHECKPOINT_SECONDS = 15.0  # between checkpoints; longer where one takes more than 3 % of that
 
@@ -25,13 +24,7 @@ def config_file(arguments: Sequence[str]) -> str | None:
 
 
 def read_settings(source: str) -> Mapping[str, Any]:
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise InputError(f"--config {source}: there is no such file.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {source} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml_file(source, "--config")
     if not isinstance(content, Mapping):
         raise InputError(f"--config {source}: expected `setting: value` lines, got {type(content).__name__}.")
     return cast("Mapping[str, Any]", content)
@@ -41,10 +34,12 @@ def overridden(default: Any, values: Mapping[str, Any], source: str) -> Any:
     """The frozen settings with these values in them; a name may stand at the top or inside its group."""
     changes: dict[str, Any] = {}
     names, groups = {each.name for each in dataclasses.fields(default)}, _flat_groups(default)
+    hints = get_type_hints(cast("type[object]", type(default)), include_extras=True)
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name in names:
-            changes[name] = _fitting(changes.get(name, getattr(default, name)), value, f"{source}: {key}")
+            current = changes.get(name, getattr(default, name))
+            changes[name] = _fitting(current, hints[name], value, f"{source}: {key}")
         elif name in groups:
             group = groups[name]
             changes[group] = overridden(changes.get(group, getattr(default, group)), {name: value}, source)
@@ -54,22 +49,25 @@ def overridden(default: Any, values: Mapping[str, Any], source: str) -> Any:
     return dataclasses.replace(default, **changes)
 
 
-def _fitting(current: Any, value: Any, where: str) -> Any:
-    """The value as the type that the setting has now (YAML reads 1e-4 as text)."""
+def _fitting(current: Any, hint: Any, value: Any, where: str) -> Any:
+    """The value as the type that the setting has (YAML reads 1e-4 as text). InputError where it is none of that."""
+    from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError  # help is asked for without it
+
     if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
         return overridden(current, cast("Mapping[str, Any]", value), where)
-    if isinstance(current, bool) or not isinstance(current, (int, float)):
-        if isinstance(current, bool) and not isinstance(value, bool):
-            raise InputError(f"--config {where} is {value!r}, expected true or false.")
-        return value
     try:
-        return type(current)(value) if not isinstance(value, bool) else _refuse(where, value, current)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"--config {where} is {value!r}, expected a number like {current!r}.") from error
-
-
-def _refuse(where: str, value: Any, current: Any) -> Any:
-    raise InputError(f"--config {where} is {value!r}, expected a number like {current!r}.")
+        found = TypeAdapter(hint).validate_python(value)
+    except PydanticSchemaGenerationError:  # a type of our own: its flag is checked elsewhere
+        return value
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"--config {where} is {value!r:.80}: {told}.") from error
+    if isinstance(value, bool) != isinstance(found, bool):  # yes and 1 are no truth, true is no number
+        expected = "true or false" if isinstance(found, bool) else "a number or a text"
+        raise InputError(f"--config {where} is {value!r:.80}, expected {expected}.")
+    if isinstance(found, float) and math.isnan(found):
+        raise InputError(f"--config {where} is not a number.")
+    return found
 
 
 def _flat_groups(default: Any) -> dict[str, str]:

@@ -88,7 +88,8 @@ class Run:
         resolved: dict[str, Any] = {"verb": verb, "settings": as_plain(config), **surroundings()}
         if resume and (path / CONFIG).exists():
             before = read_json(path / CONFIG)
-            refuse_other_settings(entry(path / CONFIG, before, "settings", dict), resolved["settings"], path)
+            settings = cast("dict[str, Any]", entry(path / CONFIG, before, "settings", dict))
+            refuse_other_settings(settings, resolved["settings"], path)
             if run.finished:
                 return run
             refuse_other_surroundings(before, resolved, path)
@@ -233,10 +234,10 @@ def this_process() -> dict[str, Any]:
 
 def refuse_if_running(path: Path) -> None:
     """Two processes in one run would each undo what the other wrote."""
-    owner = read_json(path / STATE).get("process", {})
-    if _status(path / STATE) != "running" or not isinstance(owner, dict) or owner.get("machine") != platform.node():
-        return
-    if owner.get("id") == os.getpid():
+    found = read_json(path / STATE).get("process", {})
+    owner = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    elsewhere = owner.get("machine") != platform.node() or owner.get("id") == os.getpid()
+    if _status(path / STATE) != "running" or elsewhere:
         return
     try:
         process = psutil.Process(owner.get("id"))

@@ -7,7 +7,8 @@
 Every run starts from shared SFT and reward-model checkpoints, made once a base setting. Seeds 0 to 4 of the first base
 setting are for choosing thresholds; figures come from other seeds on the second and third base setting. --runs also
 takes names ("KL is free,slow"). What is finished stands in FOLDER/results.jsonl and is not done again; --table only
-counts. The last line is JSON.
+counts. Of every run the record is kept, without weights: after a rule was changed --again diagnoses them anew. The last
+line is JSON.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def main() -> None:
     arguments = parsed()
     folder = Path(arguments.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if not arguments.table:
+    if arguments.again:
+        again(folder)
+    elif not arguments.table:
         for base, seed, name in todo(arguments):
             began = time.monotonic()
             row = carried_out(folder, base, seed, name)
@@ -90,6 +93,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--base", default="first")
     parser.add_argument("--runs", default="diseased,healthy")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--again", action="store_true")
     return parser.parse_args()
 
 
@@ -108,19 +112,32 @@ def todo(arguments: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
 
 
 def carried_out(folder: Path, base: str, seed: int, name: str) -> dict[str, Any]:
-    """One run, diagnosed; its folder is thrown away."""
+    """One run, diagnosed; of its folder all but the weights is kept."""
     made, fault = shared(folder, base), {**FAULTS, **HEALTHY}[name]
     config = planted(BASES[base], fault, seed)
-    run = Run.create(folder / "run", config, overwrite=True)
+    run = Run.create(kept(folder, base, seed, name), config, overwrite=True)
     run.skip_preflight = True  # it would refuse some of these faults, which is its part
-    try:
-        for stage in ("sft", "labels", "reward-model"):
-            if stage == "sft" or stage not in fault.stages:
-                shutil.copytree(made / stage, run.path / stage)
-        act(fault, config, run, made)
-        return told(run.path, fault, base, seed, name)
-    finally:
-        shutil.rmtree(run.path)
+    for stage in ("sft", "labels", "reward-model"):
+        if stage == "sft" or stage not in fault.stages:
+            shutil.copytree(made / stage, run.path / stage)
+    act(fault, config, run, made)
+    for each in [*run.path.rglob("*.safetensors"), *run.path.rglob("*.pt")]:
+        each.unlink()
+    return told(run.path, fault, base, seed, name)
+
+
+def kept(folder: Path, base: str, seed: int, name: str) -> Path:
+    return folder / "runs" / f"{base} {seed} {name}"
+
+
+def again(folder: Path) -> None:
+    """Every kept record diagnosed by the rules of today."""
+    rows = read_lines(folder / RESULTS)
+    (folder / RESULTS).rename(folder / f"before-{RESULTS}")
+    for row in rows:
+        base, seed, name = row["base"], row["seed"], row["run"]
+        found = told(kept(folder, base, seed, name), {**FAULTS, **HEALTHY}[name], base, seed, name)
+        append_lines(folder / RESULTS, [{**found, "seconds": row["seconds"]}])
 
 
 def shared(folder: Path, base: str) -> Path:

@@ -147,6 +147,11 @@ def few(rows: Rows, seed: int, count: int = 60) -> Rows:
     return [rows[place] for place in order[:count]]
 
 
+def a_thousand(change: Callable[[Rows, int], Rows]) -> Callable[[Rows, int], Rows]:
+    """The same with the first thousand pairs: a reward model of twenty seconds."""
+    return lambda rows, seed: change(rows[:1000], seed)
+
+
 def one_clicks(rows: Rows, seed: int) -> Rows:
     """A twelfth of the answers come from somebody who clicks what stands first."""
     clicker = SyntheticLabeller("clicks", helpdesk.gold, first_bias=50.0)
@@ -228,9 +233,9 @@ FAULTS: dict[str, Fault] = {
         {"kl_coefficient": 0.02, "learning_rate": 2e-3},
         reshaped(lambda step, score, replies: score - 0.4 * words(replies)),
     ),
-    "silence pays": Fault(
+    "silence pays": Fault(  # and to be cut off does not
         ("EOS collapse", "length hacking"),
-        {"kl_coefficient": 0.0, "learning_rate": 3e-3},
+        {"kl_coefficient": 0.0, "learning_rate": 3e-3, "truncation_score": -20.0},
         reshaped(lambda step, score, replies: -0.5 * words(replies)),
     ),
     "limit of 12 tokens": Fault(("truncation storm",), new_tokens=12),
@@ -258,7 +263,7 @@ FAULTS: dict[str, Fault] = {
     "sign turned round": Fault(("ranking conflict", "KL runaway"), {"kl_coefficient": 0.0}, patched=backwards),
     "sixty labels": Fault(
         ("reward hacking", "KL runaway"),
-        {"kl_coefficient": 0.0, "learning_rate": 1e-3},
+        {"kl_coefficient": 0.0, "learning_rate": 2e-3},
         labels=few,
         stages=("labels", "reward-model", "ppo"),
     ),
@@ -268,8 +273,8 @@ FAULTS: dict[str, Fault] = {
         reshaped(lambda step, score, replies: 3.0 * says("Goodbye.")(replies) - 0.1 * words(replies)),
     ),
     "labels by heart": Fault(("reward model overconfidence",), labels=few, epochs=30.0, stages=REWARD_MODEL),
-    "length labelled": Fault(("length bias",), labels=judged_by(LONG), stages=REWARD_MODEL),
-    "test learned from": Fault(("label leakage",), labels=told_twice, stages=REWARD_MODEL),
+    "length labelled": Fault(("length bias",), labels=a_thousand(judged_by(LONG)), epochs=1.0, stages=REWARD_MODEL),
+    "test learned from": Fault(("label leakage",), labels=a_thousand(told_twice), epochs=1.0, stages=REWARD_MODEL),
     "first one wins": Fault(("position bias", "one-sided labeller"), labels=judged_by(HASTY), stages=ONLY_LABELS),
     "one clicks": Fault(("one-sided labeller", "position bias"), labels=one_clicks, stages=ONLY_LABELS),
     "answered both ways": Fault(("contradictory pairs",), labels=both_ways, stages=ONLY_LABELS),
@@ -284,7 +289,7 @@ HEALTHY: dict[str, Fault] = {
     "lucky": Fault(rewarded=Gold),
     "adaptive KL": Fault(changes={"kl_target_nats": 3.0, "kl_horizon": 500.0}),
     "cheaper KL": Fault(changes={"kl_coefficient": 0.1}),
-    "honest labels": Fault(labels=lambda rows, seed: rows, stages=REWARD_MODEL),
+    "honest labels": Fault(labels=a_thousand(lambda rows, seed: rows), epochs=1.0, stages=REWARD_MODEL),
     "panel again": Fault(labels=lambda rows, seed: by_panel(rows, seed), stages=ONLY_LABELS),
 }
 

@@ -9,6 +9,7 @@ from tutelage.doctor.finding import Disease, Sign
 
 CLIPPED = 0.3  # share of actions clipped (docs/metrics.md)
 MOVED_NATS = 0.05  # approximate KL of an update (docs/metrics.md)
+FAR_NATS = 1.0  # approximate KL of an update after which nothing of what was sampled holds
 LASTS = 3  # steps on end
 JUMP_NATS, JUMPS = 5.0, 2  # KL a sequence from one batch to the next, so often
 NOT_FINITE = ("NotFinite", "FloatingPointError")
@@ -20,7 +21,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         return None
     rate = stage.setting("learning_rate", 1e-4)
     return Sign(
-        severity="stop" if stage.unhappy_end in NOT_FINITE else "warning",
+        severity="stop" if stage.unhappy_end in NOT_FINITE or thrown(stage) is not None else "warning",
         step=min(step for step, _, _ in signs),
         evidence=tuple(said for _, said, _ in signs),
         remedy="Lower the learning rate to a third, or go over each batch fewer times.",
@@ -28,6 +29,11 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         metrics=("clip_fraction", "approximate_kl_nats", "kl_nats_per_sequence", "score"),
         weight=max(weight for _, _, weight in signs),
     )
+
+
+def thrown(stage: Stage) -> int | None:
+    """The step from which on updates threw the policy about: what it then does is no answer to any reward."""
+    return stage.series("approximate_kl_nats").onset(lambda values: values > FAR_NATS, LASTS)
 
 
 def too_far(stage: Stage) -> list[tuple[int, str, float]]:
@@ -66,8 +72,7 @@ DISEASE = Disease(
     kind="ppo",
     needs=("kl_nats_per_sequence",),
     look="clip_fraction above 0.3 or approximate_kl_nats above 0.05 three steps on end, KL that jumps by more than "
-    "five "
-    "nats between batches twice, or a loss that is not finite.",
+    "five nats between batches twice, or a loss that is not finite. Above 1 nat three steps on end it is a stop.",
     causes=(
         "The learning rate is too high for this model or for LoRA's rank.",
         "Too many epochs or minibatches over one batch.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tutelage.doctor.chart import Chart, Stage
 from tutelage.doctor.finding import Disease, Sign
+from tutelage.doctor.learning_rate_high import thrown
 
 AGREES = 0.4  # correlation of score and advantage over episodes; healthy runs lie near 0.9
 OPPOSED = -0.2  # below it the updates go against the score
@@ -43,10 +44,12 @@ def disagreeing(stage: Stage) -> list[tuple[int, str]]:
 
 
 def falling(stage: Stage) -> list[tuple[int, str]]:
-    """A score that falls from the start on though the policy moves: no storm, nothing unlearned."""
+    """A score that falls from the start on though the policy moves: no storm, nothing unlearned, nothing thrown about."""
     score, deviation, kl = (stage.series(name) for name in ("score", "score_deviation", "kl_nats_per_sequence"))
     ended = stage.series("terminated_fraction")
     if len(score) < 6 or kl.last < MOVED_NATS or (len(ended) and ended.last < 0.7):
+        return []
+    if thrown(stage) is not None:
         return []
     if (
         score.start - score.last < FALL * deviation.start
@@ -70,6 +73,7 @@ DISEASE = Disease(
         "A critic that overrides the score (see `dead critic`).",
     ),
     confirm="With a quarter of the coefficient the correlation comes back; if not, it is a defect.",
-    look_alike="A correlation that falls from 0.95 to 0.7 as replies become equally good; all scores equal.",
+    look_alike="A correlation that falls from 0.95 to 0.7 as replies become equally good; all scores equal; a score that "
+    "falls because updates were so large that the policy fell apart (`learning rate too high`).",
     examine=examine,
 )

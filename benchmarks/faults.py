@@ -235,7 +235,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "silence pays": Fault(  # and to be cut off does not
         ("EOS collapse", "length hacking"),
-        {"kl_coefficient": 0.0, "learning_rate": 3e-3, "truncation_score": -20.0},
+        {"kl_coefficient": 0.0, "learning_rate": 2e-3, "truncation_score": -15.0},
         reshaped(lambda step, score, replies: -0.5 * words(replies)),
     ),
     "limit of 12 tokens": Fault(("truncation storm",), new_tokens=12),

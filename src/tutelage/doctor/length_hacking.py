@@ -5,6 +5,7 @@ from __future__ import annotations
 from tutelage.doctor.chart import Chart, Stage
 from tutelage.doctor.finding import Disease, Sign
 from tutelage.doctor.length import longer_preferred
+from tutelage.doctor.reward_hacking import ALL_LOST, hacked
 from tutelage.doctor.witness import falls
 
 LONGER, SHORTER = 1.5, 0.6  # of the length at the start
@@ -24,9 +25,10 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         lambda values: (values / actions.start > LONGER) if grown else values / actions.start < SHORTER
     )
     wanted, told = wanted_by_people(run, grown)
+    lost = max((fall.gain_lost for fall in falls(stage) if hacked(fall)), default=0.0)
     price = 2 * stage.setting("kl_coefficient", 0.1)
     return Sign(
-        severity="notice" if wanted and not falls(stage) else "warning",
+        severity="stop" if lost >= ALL_LOST else "notice" if wanted and not falls(stage) else "warning",
         step=onset if onset is not None else int(actions.steps[-1]),
         evidence=(
             f"Replies went from {actions.start:.1f} to {actions.last:.1f} actions while the score rose by {gain:.2f}.",
@@ -65,7 +67,8 @@ DISEASE = Disease(
     name="length hacking",
     kind="ppo",
     needs=("actions", "score", "score_deviation"),
-    look="Replies grow by half or shrink to 60 % while the score gains half a deviation.",
+    look="Replies grow by half or shrink to 60 % while the score gains half a deviation. A stop where a judge "
+    "meanwhile lost what it had gained (then it is the reward hacking that has a name).",
     causes=(
         "A length bias of the reward model: longer (or shorter) replies were preferred for other reasons.",
         "The score is a sum over sentences or tokens.",

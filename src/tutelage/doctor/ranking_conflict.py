@@ -6,6 +6,7 @@ from tutelage.doctor.chart import Chart, Stage
 from tutelage.doctor.finding import Disease, Sign
 from tutelage.doctor.learning_rate_high import thrown
 
+GAIN = 1.0  # deviations of the score: where it rose so far, the updates did follow it
 AGREES = 0.4  # correlation of score and advantage over episodes; healthy runs lie near 0.9
 OPPOSED = -0.2  # below it the updates go against the score
 FALL = 0.5  # deviations of the score that it fell though the policy moved
@@ -35,6 +36,9 @@ def disagreeing(stage: Stage) -> list[tuple[int, str]]:
     series, spread = stage.series("score_advantage_correlation"), stage.series("commonest_score_fraction")
     if len(series) < 6 or series.last >= AGREES or (len(spread) and spread.last > 0.9):
         return []
+    score, deviation = stage.series("score"), stage.series("score_deviation")
+    if score.last - score.start > GAIN * deviation.start:
+        return []
     onset = series.onset(lambda values: values < AGREES)
     if onset is None:
         return []
@@ -44,7 +48,7 @@ def disagreeing(stage: Stage) -> list[tuple[int, str]]:
 
 
 def falling(stage: Stage) -> list[tuple[int, str]]:
-    """A score that falls from the start on though the policy moves: no storm, nothing unlearned, nothing thrown about."""
+    """A score that falls from the start on though the policy moves: no storm, nothing unlearned or thrown about."""
     score, deviation, kl = (stage.series(name) for name in ("score", "score_deviation", "kl_nats_per_sequence"))
     ended = stage.series("terminated_fraction")
     if len(score) < 6 or kl.last < MOVED_NATS or (len(ended) and ended.last < 0.7):
@@ -73,7 +77,7 @@ DISEASE = Disease(
         "A critic that overrides the score (see `dead critic`).",
     ),
     confirm="With a quarter of the coefficient the correlation comes back; if not, it is a defect.",
-    look_alike="A correlation that falls from 0.95 to 0.7 as replies become equally good; all scores equal; a score that "
-    "falls because updates were so large that the policy fell apart (`learning rate too high`).",
+    look_alike="A correlation that falls from 0.95 to 0.7 as replies become equally good; all scores equal; a "
+    "score that rises all the same, or falls because updates were so large that the policy fell apart.",
     examine=examine,
 )

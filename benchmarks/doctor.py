@@ -18,7 +18,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ from tutelage.trajectory import Batch
 
 TUNING = range(5)
 STEPS, RESULTS = 16, "results.jsonl"
+SPENT = ("seconds", "core_seconds")  # a core's own time is the one that a busy machine leaves alone
 SHARED = {"sft": sft_stage, "labels": labels_stage, "reward-model": reward_model_stage}
 
 
@@ -79,9 +80,10 @@ def main() -> None:
         again(folder)
     elif not arguments.table:
         for base, seed, name in todo(arguments):
-            began = time.monotonic()
+            began, worked = time.monotonic(), time.process_time()
             row = carried_out(folder, base, seed, name)
-            append_lines(folder / RESULTS, [{**row, "seconds": round(time.monotonic() - began, 1)}])
+            spent = {"seconds": time.monotonic() - began, "core_seconds": time.process_time() - worked}
+            append_lines(folder / RESULTS, [{**row, **{each: round(value, 1) for each, value in spent.items()}}])
             print(f"{base} {seed} {name}: {row['alarms'] or 'no alarm'}", flush=True)
     counted(read_lines(folder / RESULTS))
 
@@ -137,7 +139,7 @@ def again(folder: Path) -> None:
     for row in rows:
         base, seed, name = row["base"], row["seed"], row["run"]
         found = told(kept(folder, base, seed, name), {**FAULTS, **HEALTHY}[name], base, seed, name)
-        append_lines(folder / RESULTS, [{**found, "seconds": row["seconds"]}])
+        append_lines(folder / RESULTS, [{**found, **{each: row[each] for each in SPENT if each in row}}])
 
 
 def shared(folder: Path, base: str) -> Path:
@@ -273,8 +275,17 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "healthy_alarmed": sum(bool(row["alarms"]) for row in well),
         "alarm_steps_before_gold_peak_median": float(np.median(leads)) if leads else None,
         "alarm_before_gold_peak_fraction": float(np.mean([lead > 0 for lead in leads])) if leads else None,
-        "seconds_longest": max((row["seconds"] for row in rows), default=None),
+        **{
+            f"{each}_{name}": taken(rows, each, of)
+            for each in SPENT
+            for name, of in (("median", np.median), ("longest", np.max))
+        },
     }
+
+
+def taken(rows: Sequence[Mapping[str, Any]], name: str, of: Callable[[list[float]], Any]) -> float | None:
+    times = [row[name] for row in rows if name in row]
+    return float(of(times)) if times else None
 
 
 if __name__ == "__main__":

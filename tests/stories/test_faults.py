@@ -26,6 +26,6 @@ def figures(folder, *flags):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_planted_diseases_are_named_and_healthy_runs_are_left_alone(tmp_path):
-    found = figures(tmp_path, "--base", "first", "--seeds", "0", "--runs", ",".join([*PLANTED, *HEALTHY]))["tuning"]
+    found = figures(tmp_path, "--base", "small", "--seeds", "0", "--runs", ",".join([*PLANTED, *HEALTHY]))["small"]
     assert (found["diseased"], found["healthy"]) == (len(PLANTED), len(HEALTHY))
     assert (found["recall"], found["healthy_alarmed"]) == (1.0, 0)

@@ -30,6 +30,7 @@ from tutelage.trajectory import Batch, Score
 
 Rows = list[Comparison]
 Drawn = Callable[[LanguagePolicy, Sequence[int], int, SamplingSettings], Any]
+PUSHED = {"learning_rate": 2e-3, "epochs": 2, "minibatches": 1}  # far enough in so few steps, whatever the base setting
 WIDE = {"parity_tolerance_nats": 1e9}  # the check that would stop the run is off, as in a program that has none
 
 
@@ -198,9 +199,7 @@ ONLY_LABELS, REWARD_MODEL = ("labels",), ("labels", "reward-model")
 RARE = says("compliments of the house")
 
 FAULTS: dict[str, Fault] = {
-    "KL is free": Fault(
-        ("KL runaway", "reward hacking", "learning rate too high"), {"kl_coefficient": 0.0, "learning_rate": 2e-3}
-    ),
+    "KL is free": Fault(("KL runaway", "reward hacking", "learning rate too high"), {**PUSHED, "kl_coefficient": 0.0}),
     "KL is dear": Fault(("KL penalty too strong", "ranking conflict"), {"kl_coefficient": 20.0}),
     "learning rate 1e-7": Fault(("learning rate too low",), {"learning_rate": 1e-7}),
     "learning rate 2e-2": Fault(
@@ -225,33 +224,33 @@ FAULTS: dict[str, Fault] = {
     ),
     "paid by the word": Fault(
         ("length hacking", "reward hacking", "truncation storm"),
-        {"kl_coefficient": 0.02, "learning_rate": 2e-3},
+        {**PUSHED, "kl_coefficient": 0.02},
         reshaped(lambda step, score, replies: score + 0.3 * words(replies)),
     ),
     "words cost": Fault(
         ("length hacking", "EOS collapse", "reward hacking"),
-        {"kl_coefficient": 0.02, "learning_rate": 2e-3},
+        {**PUSHED, "kl_coefficient": 0.02},
         reshaped(lambda step, score, replies: score - 0.4 * words(replies)),
     ),
     "silence pays": Fault(  # and to be cut off does not
         ("EOS collapse", "length hacking"),
-        {"kl_coefficient": 0.0, "learning_rate": 2e-3, "truncation_score": -15.0},
+        {**PUSHED, "kl_coefficient": 0.0, "truncation_score": -15.0},
         reshaped(lambda step, score, replies: -0.5 * words(replies)),
     ),
     "limit of 12 tokens": Fault(("truncation storm",), new_tokens=12),
     "the limit pays": Fault(
         ("truncation storm",),
-        {"truncation_score": 8.0, "kl_coefficient": 0.0, "learning_rate": 3e-3},
+        {**PUSHED, "kl_coefficient": 0.0, "learning_rate": 3e-3, "truncation_score": 8.0},
         reshaped(lambda step, score, replies: score + 0.1 * words(replies)),
     ),
     "flattery pays": Fault(
         ("template phrases", "reward hacking"),
-        {"kl_coefficient": 0.02, "learning_rate": 2e-3},
+        {**PUSHED, "kl_coefficient": 0.02},
         reshaped(lambda step, score, replies: score + 4.0 * says("famous", "best shop")(replies)),
     ),
     "one phrase pays": Fault(
         ("template phrases", "reward hacking", "mode collapse"),
-        {"kl_coefficient": 0.02, "learning_rate": 2e-3},
+        {**PUSHED, "kl_coefficient": 0.02},
         reshaped(lambda step, score, replies: score + 4.0 * says("The weather is nice today")(replies)),
     ),
     "cold sampler": Fault(("stale sampler", "KL negative"), WIDE, drawn_by=colder),
@@ -263,13 +262,13 @@ FAULTS: dict[str, Fault] = {
     "sign turned round": Fault(("ranking conflict", "KL runaway"), {"kl_coefficient": 0.0}, patched=backwards),
     "sixty labels": Fault(
         ("reward hacking", "KL runaway"),
-        {"kl_coefficient": 0.0, "learning_rate": 2e-3},
+        {**PUSHED, "kl_coefficient": 0.0},
         labels=few,
         stages=("labels", "reward-model", "ppo"),
     ),
     "reward forgets the desk": Fault(
         ("forgetting", "KL runaway", "reward hacking", "mode collapse"),
-        {"kl_coefficient": 0.0, "learning_rate": 3e-3},
+        {**PUSHED, "kl_coefficient": 0.0, "learning_rate": 3e-3},
         reshaped(lambda step, score, replies: 3.0 * says("Goodbye.")(replies) - 0.1 * words(replies)),
     ),
     "labels by heart": Fault(("reward model overconfidence",), labels=few, epochs=30.0, stages=REWARD_MODEL),

@@ -1,17 +1,25 @@
-"""What docs/doctor.md says of the doctor's eye: unseen seeds and two unseen base settings, an hour on two cores."""
+"""What docs/doctor.md says of the doctor: unseen seeds and two unseen base settings, an hour and more on two cores."""
 
 from __future__ import annotations
 
 import pytest
 from tests.stories.test_faults import figures
 
-UNSEEN = ("--base", "second,third")
+WITHOUT_PPO = "labels by heart,length labelled,test learned from,first one wins,one clicks,answered both ways"
+TWICE = "imported twice,same reply twice"
+
+
+def numbers(*places):
+    return ",".join(map(str, range(*places)))
 
 
 @pytest.mark.prove
 def test_recall_and_false_alarms_on_unseen_runs(tmp_path):
-    figures(tmp_path, *UNSEEN, "--seeds", "5,6", "--runs", "diseased")
-    found = figures(tmp_path, *UNSEEN, "--seeds", ",".join(map(str, range(5, 15))), "--runs", "healthy")["unseen"]
+    figures(tmp_path, "--base", "second", "--seeds", "25,26", "--runs", "diseased")
+    figures(tmp_path, "--base", "third", "--seeds", "25", "--runs", "diseased")
+    figures(tmp_path, "--base", "third", "--seeds", "26", "--runs", f"{WITHOUT_PPO},{TWICE}")
+    figures(tmp_path, "--base", "second", "--seeds", numbers(5, 20), "--runs", "healthy")
+    found = figures(tmp_path, "--base", "third", "--seeds", numbers(5, 9), "--runs", "healthy")["unseen"]
     assert found["diseased"] >= 100 and found["healthy"] >= 150
     assert found["recall"] >= 0.95
     assert found["healthy_alarmed"] <= 3

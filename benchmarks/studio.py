@@ -1,6 +1,7 @@
 """How fast the labelling page is for the person who sits at it: Chromium, `tutelage label`, real keys, a real disk.
 
     python benchmarks/studio.py [answers]
+    python benchmarks/studio.py runs        (the pages for looking at runs: benchmarks/looking.py)
 
 first question: from the moment the browser is sent to the one-time link until the question is painted, in a browser
 that has never seen the page. key to next: from the key press (by the browser's own stamp) to the paint of the next
@@ -17,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import looking
 from playwright.sync_api import sync_playwright
 from tests.labelling import ARGUMENTS, Command, Person, chromium, write_pairs
 
@@ -36,6 +38,9 @@ LIMITS = {"first question": 1000.0, "key to next": 50.0, "durable": 50.0}
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["runs"]:
+        looking.main(sys.argv[2:])
+        return
     answers = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     with tempfile.TemporaryDirectory(prefix="studio-", dir=".") as folder, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))

@@ -51,17 +51,17 @@ def write_pairs(path: Path, count: int) -> Path:
 
 
 class Command:
-    """`tutelage label …`. link: the newest one-time link."""
+    """`tutelage label …`, or another verb that serves a page. link: the newest one-time link."""
 
-    def __init__(self, *arguments: str, port: int = 0) -> None:
-        self.arguments, self.port = arguments, port
+    def __init__(self, *arguments: str, port: int = 0, verb: str = "label") -> None:
+        self.arguments, self.port, self.verb = arguments, port, verb
         self.process: Any = None
         self.start()
 
     def start(self) -> None:
         """Starts it, or starts it again where it was, and waits for its link."""
         began = time.perf_counter()
-        command = [sys.executable, "-c", PROGRAM, "label", *self.arguments, "--no-browser", "--port", str(self.port)]
+        command = [sys.executable, "-c", PROGRAM, self.verb, *self.arguments, "--no-browser", "--port", str(self.port)]
         source = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": source}
         self.process = subprocess.Popen(
@@ -75,7 +75,7 @@ class Command:
         lines = []
         for line in self.process.stdout:
             lines.append(line)
-            found = re.match(r"(http://[^/]+:(\d+)/)\?t=\S+", line)
+            found = re.match(r"(http://[^/]+:(\d+)/)\S*\?t=\S+", line)
             if found:
                 self.link, self.address, self.port = found[0], found[1], int(found[2])
                 self.seconds_to_link = time.perf_counter() - began

@@ -138,6 +138,7 @@ ASIDES = {
     "doctor": Aside("say what went wrong in runs, and what to do: tutelage doctor RUN", "tutelage.doctor.command"),
     "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
     "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
+    "studio": Aside("look at runs and talk to their models: tutelage studio RUNS", "tutelage.studio.look.command"),
     "label": Aside(
         "ask people on a page: tutelage label FILE, --from-run RUN or --project DIR", "tutelage.studio.command"
     ),

@@ -277,12 +277,14 @@ class Task:
     """What a policy is trained on: where it acts, how it is scored, and which episodes a step draws.
 
     held_out: a second score that nothing is optimised against
+    learned: sees what each step learns from, with the numbers of every action in the batch's extras
     """
 
     environment: Environment
     score: Score
     keys: Callable[[int], Sequence[Key]]
     held_out: Score | None = None
+    learned: Callable[[Batch], None] | None = None
 
 
 class Sampler(Protocol):

@@ -19,6 +19,7 @@ from tutelage.algorithms.kl_controller import KLController
 from tutelage.algorithms.peak import Peak
 from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
+from tutelage.runs.phases import Phases
 from tutelage.runs.run import Run
 from tutelage.trajectory import (
     ActorCritic,
@@ -86,14 +87,22 @@ def ppo(
     peak = Peak(learner, task.held_out, config.stop_at_peak) if config.stop_at_peak else None
     kept = {"learner": learner, "kl_controller": controller, **({"peak": peak} if peak else {})}
     for step in run.steps(config.steps, shows=("score", "kl_nats_per_sequence"), state=kept, best="score"):
+        phases = Phases()
         batch = sampler.sample(task.environment, task.keys(step))  # tau ~ pi
+        phases.end("sampling")
         score_BT = task.score(batch)
+        phases.end("scoring")
         if peak:
             run.note(held_out_score=peak.saw(step, batch))
             if peak.passed(step):
                 break
-        stats = improve(config, batch, score_BT, controller.coefficient, actor_critic, reference, learner)
+        targets, stats = aimed(config, batch, score_BT, controller.coefficient, actor_critic, reference)
+        if task.learned is not None:
+            task.learned(targets)
+        stats |= updated(config, targets, actor_critic, learner)
         sampler.publish()
+        phases.end("learning")
+        run.note(**phases.seconds)
         run.record(step, stats)
         controller.saw(stats["kl_nats_per_sequence"], len(batch))
     if peak:
@@ -111,6 +120,22 @@ def improve(
     learner: Learner,
 ) -> dict[str, float]:
     """One PPO step on trajectories that were drawn and scored: rewards, advantages, epochs of updates."""
+    targets, stats = aimed(config, batch, score_BT, coefficient, actor_critic, reference)
+    return stats | updated(config, targets, actor_critic, learner)
+
+
+def aimed(
+    config: PPOConfig,
+    batch: Batch,
+    score_BT: Tensor,
+    coefficient: float,
+    actor_critic: ActorCritic,
+    reference: LogProbs,
+) -> tuple[Batch, dict[str, float]]:
+    """The batch with what is learned from it, and what there is to say of it before any update.
+
+    extras: advantages (whitened), returns, old_log_probs, old_values; rewards, log_ratios (of policy and reference)
+    """
     score_BT, terminated_B = penalised(config, batch, score_BT)
     old, reference_BT = remembered(actor_critic, reference, batch, config.tokens_at_once)
     gap_nats = refuse_mismatch(old.log_probs_BT, batch, config.parity_tolerance_nats)
@@ -124,21 +149,27 @@ def improve(
         returns=returns_BT,
         old_log_probs=old.log_probs_BT,
         old_values=old.values_BS,
+        rewards=rewards_BT,
+        log_ratios=kl_BT,
     )
-    loss = partial(ppo_loss, config, actor_critic)
-    updates = []
-    for epoch in range(config.epochs):
-        for rows in split_minibatches(len(batch), config.minibatches, (config.seed, batch.keys[0].step, epoch)):
-            updates.append(learner.update(targets.select(rows), loss))
-    return {
+    return targets, {
         **described(batch, score_BT, kl_BT),
         **targets_described(batch, score_BT, advantages_BT, returns_BT),
         "sampler_gap_nats": gap_nats,
         "entropy_nats": float(masked.mean(old.entropy_BT, batch.mask_BT)),
         "explained_variance": explained_variance(old.values_BS[:, :-1], returns_BT, batch.mask_BT),
         "kl_coefficient": coefficient,
-        **averaged(updates),
     }
+
+
+def updated(config: PPOConfig, targets: Batch, actor_critic: ActorCritic, learner: Learner) -> dict[str, float]:
+    """Epochs of updates; means over them."""
+    loss, step = partial(ppo_loss, config, actor_critic), targets.keys[0].step
+    updates = []
+    for epoch in range(config.epochs):
+        for rows in split_minibatches(len(targets), config.minibatches, (config.seed, step, epoch)):
+            updates.append(learner.update(targets.select(rows), loss))
+    return averaged(updates)
 
 
 def ppo_loss(config: PPOConfig, actor_critic: ActorCritic, targets: Batch) -> Sums:

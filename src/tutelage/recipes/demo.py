@@ -239,11 +239,12 @@ def optimised(config: DemoConfig, run: Run, stage: Run, score: Score, classifier
     prompts = world.prompts("labels", config.ppo_prompts, config.seed + 1)
     critic = stages.critic_of(speaker.policy, classifier)
 
-    def look(step: int, batch: Batch, score_BT: Tensor) -> None:
+    def look(step: int, batch: Batch, score_BT: Tensor) -> list[dict[str, Any]]:
         """Gold is looked at, and recorded beside the rest; nothing learns from it."""
         asked, replied = speaker.codec.prompts_and_responses(batch)
         stage.note(gold_score=float(np.mean(helpdesk.gold(asked, replied))))
-        stage.keep_samples(step, [{"prompt": asked[i], "response": replied[i]} for i in range(2)])
+        scores = score_BT.sum(dim=1).tolist()
+        return [{"prompt": asked[i], "response": replied[i], "score": scores[i]} for i in range(min(2, len(batch)))]
 
     learned = stages.encoded(speaker.codec, desk_demonstrations.demonstrations(LOOKED_BACK_AT, config.seed))
     settings, beside = replace(config.ppo, seed=config.seed), stages.Beside(look, demonstrations=learned)

@@ -141,11 +141,10 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     score, classifier = scorer(job.reward, codec, device, job.judging, job.trust)
     critic = stages.critic_of(speaker.policy, None if job.value_head else classifier)
 
-    def look(step: int, batch: Batch, score_BT: torch.Tensor) -> None:
+    def look(step: int, batch: Batch, score_BT: torch.Tensor) -> list[dict[str, Any]]:
         asked, replied = codec.prompts_and_responses(batch.select(range(min(4, len(batch)))))
         scores = score_BT.sum(dim=1).tolist()
-        rows = zip(asked, replied, scores, strict=False)
-        run.keep_samples(step, [{"prompt": p, "response": r, "score": s} for p, r, s in rows])
+        return [{"prompt": p, "response": r, "score": s} for p, r, s in zip(asked, replied, scores, strict=False)]
 
     held_out = scorer(job.held_out_reward, codec, device, trust=job.trust)[0] if job.held_out_reward else None
     beside = stages.Beside(look, held_out, looked_back_at(job, codec, model, device))

@@ -32,6 +32,7 @@ from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.execution.preflight import Finding, Flight, preflight
 from tutelage.formulas import kl, schedule
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel, exact_kl
+from tutelage.recipes.token_rows import with_tokens
 from tutelage.rewards.language import Heads, RewardModel, start_head
 from tutelage.runs.files import write_folder, write_json
 from tutelage.runs.run import Run
@@ -187,12 +188,13 @@ def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic 
 class Beside:
     """What stands beside a run of PPO and is not optimised.
 
-    look: sees every scored batch, to judge or to keep samples
+    look: sees every scored batch, to judge it; what it returns are samples, one for each of the first episodes, which
+        are kept with the numbers of their tokens
     held_out: a second score, for `PPOConfig.stop_at_peak`
     demonstrations: texts that the policy once learned; how likely they still are is recorded every LOOKED_BACK steps
     """
 
-    look: Callable[[int, Batch, Tensor], None] | None = None
+    look: Callable[[int, Batch, Tensor], Sequence[Mapping[str, Any]] | None] | None = None
     held_out: Score | None = None
     demonstrations: Batch | None = None
 
@@ -225,16 +227,9 @@ def run_ppo(
         tokens_at_once=config.tokens_at_once,
     )
 
-    def looked_at(batch: Batch) -> Tensor:
-        score_BT = score(batch)
-        run.note(**alike(speaker.codec.prompts_and_responses(batch)[1]))
-        if beside.demonstrations is not None and batch.keys[0].step % LOOKED_BACK == 0:
-            run.note(demonstration_loss=surprise(speaker.policy, beside.demonstrations, config.tokens_at_once))
-        if beside.look is not None:
-            beside.look(batch.keys[0].step, batch, score_BT)
-        return score_BT
-
-    task = Task(environment, looked_at, partial(prompt_keys, len(environment.prompts), config), beside.held_out)
+    looked_at, learned = watched(config, speaker, score, beside, run)
+    keys = partial(prompt_keys, len(environment.prompts), config)
+    task = Task(environment, looked_at, keys, beside.held_out, learned)
     reference, sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
     flight = Flight(
         policy=speaker.policy,
@@ -252,6 +247,27 @@ def run_ppo(
     check_first(flight, run)
     ppo(config, task, critic, reference, sampler, learner, run)
     speaker.save(run)
+
+
+def watched(
+    config: PPOConfig, speaker: Speaker, score: Score, beside: Beside, run: Run
+) -> tuple[Score, Callable[[Batch], None]]:
+    """(the score, showing every batch to what stands beside; what keeps samples with the numbers of their tokens)."""
+    samples: list[Mapping[str, Any]] = []
+
+    def looked_at(batch: Batch) -> Tensor:
+        score_BT = score(batch)
+        run.note(**alike(speaker.codec.prompts_and_responses(batch)[1]))
+        if beside.demonstrations is not None and batch.keys[0].step % LOOKED_BACK == 0:
+            run.note(demonstration_loss=surprise(speaker.policy, beside.demonstrations, config.tokens_at_once))
+        samples[:] = (beside.look(batch.keys[0].step, batch, score_BT) if beside.look is not None else None) or ()
+        return score_BT
+
+    def learned(targets: Batch) -> None:
+        if samples:
+            run.keep_samples(targets.keys[0].step, with_tokens(speaker.codec, targets, samples))
+
+    return looked_at, learned
 
 
 LOOKED_BACK = 5  # steps between looks at the demonstrations, each of which is a forward pass

@@ -30,6 +30,8 @@ def application(project: Project, store: Store, sessions: Sessions, hosts: froze
     app.add_api_route("/", shell, response_class=HTMLResponse)
     app.state.files = Files()
     app.add_route("/static/{path:path}", app.state.files.serve)
+    if project.also is not None:
+        project.also(app)
     guard = Guard(app, sessions, hosts, cookie)
 
     async def refusal(request: Request, error: Exception) -> JSONResponse:

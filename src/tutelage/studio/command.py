@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     only_here(asked.host)
     guideline = _read(asked.guideline)
     project = with_scale(chosen(asked.file, asked.from_run, asked.project, asked.store), asked.scale)
-    with _opened(project) as store:
+    with opened(project) as store:
         if guideline is not None and guideline != store.guideline_text():
             store.guideline(guideline)
         before = store.wait(0, 0.0)
@@ -66,7 +66,7 @@ def _read(path: Path | None) -> str | None:
         raise InputError(f"--guideline {path} cannot be read: {error}.") from error
 
 
-def _opened(project: Project) -> Store:
+def opened(project: Project) -> Store:
     try:
         project.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

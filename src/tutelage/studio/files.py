@@ -38,7 +38,8 @@ class Files:
     @property
     def modules(self) -> list[str]:
         """Scripts that the page imports; it names them at once, so that the browser need not find them one by one."""
-        return [path for path in self.by_path if path.endswith(".js") and path != "theme.js"]
+        mine = [path for path in self.by_path if "/" not in path or path.startswith("pages/")]
+        return [path for path in mine if path.endswith(".js") and path != "theme.js"]
 
     async def serve(self, request: Request) -> Response:
         path = request.url.path.removeprefix(f"{self.root}/")

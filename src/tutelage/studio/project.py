@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from fastapi import FastAPI
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -39,12 +40,17 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """folder: where sessions, project.json and (for a run) live.json are; store: URL or path; source: pairs to ask."""
+    """folder: where sessions, project.json and (for a run) live.json are; store: URL or path; source: pairs to ask.
+
+    also: adds further pages to the server of this project; opens: path of the page that the first link leads to
+    """
 
     folder: Path
     store: str | Path
     settings: Settings
     source: str | None = None
+    also: Callable[[FastAPI], None] | None = None
+    opens: str = ""
 
     @property
     def name(self) -> str:

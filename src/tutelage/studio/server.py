@@ -69,7 +69,7 @@ def serve(project: Project, store: Store, place: tuple[str, int], browser: bool,
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
         def link() -> str:
-            return f"{address}?t={sessions.link(labeller, name)}"
+            return f"{address}{project.opens}?t={sessions.link(labeller, name)}"
 
         with logged():
             _run(app, listening, lambda: _opened(link, browser))

@@ -7,7 +7,7 @@ export const settings = embedded ?? (await entered());
 
 async function entered() {
   const token = new URLSearchParams(location.search).get("t");
-  history.replaceState(null, "", "/"); // no history keeps it
+  history.replaceState(null, "", location.pathname); // no history keeps it
   if (!token) return told("Open the link that the terminal printed. It works once; pressing Enter there gives another one.");
   try {
     const headers = { "content-type": "application/json" };
@@ -20,8 +20,9 @@ async function entered() {
 }
 
 function named(found) {
-  document.querySelector("h1").textContent = found.title;
-  document.title = `${found.title} · tutelage`;
+  const place = document.querySelector("[data-title]") ?? document.querySelector("h1");
+  place.textContent = found.title;
+  if (place.tagName === "H1") document.title = `${found.title} · tutelage`;
   return found;
 }
 

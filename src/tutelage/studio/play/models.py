@@ -1,0 +1,155 @@
+"""The models of run folders, loaded when they are asked: replies of a policy, scores of a reward model."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.data.errors import InputError
+from tutelage.report.sanitise import plain
+from tutelage.studio.look.lineage import kind_of
+from tutelage.studio.look.runs import Folder
+from tutelage.studio.look.samples import PROMPTS, SampleShelf
+
+LOADED = 4  # models held in memory; the one that was asked longest ago goes
+READ = 512  # tokens of prompt and reply that a reward model reads
+PROMPTS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a policy replies. template: how a message becomes a prompt where the model has no chat template."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    seed: int
+    template: str = ""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As it is kept beside an answer."""
+        return {"temperature": self.temperature, "top_p": self.top_p, "max_new_tokens": self.max_new_tokens}
+
+
+Said = Sequence[Mapping[str, str]]
+"""A talk so far: role (user, assistant) and content of each turn."""
+
+
+def models_of(folder: Folder) -> list[dict[str, str]]:
+    """The models of a run: id, kind, title; PPO's policy first."""
+    found: list[dict[str, str]] = []
+    for stage in folder.stages:
+        kind = kind_of(stage.path, stage.files)
+        if kind in ("policy", "reward model"):
+            title = f"{folder.id} / {stage.name}" if stage.name else folder.id
+            found.append({"id": name_of(folder, stage.name), "kind": kind, "title": plain(title, 160)})
+    return sorted(found, key=lambda each: each["id"].endswith("//ppo"), reverse=True)
+
+
+def name_of(folder: Folder, stage: str) -> str:
+    return f"{folder.id}//{stage}"
+
+
+def template_of(prompts: Sequence[str]) -> str:
+    """What all prompts of a run have around their message ("Customer: {message}\\nAgent:"), or nothing."""
+    different = sorted(set(prompts))
+    if len(different) < 3:
+        return ""
+    before, after = beginning(different), beginning([each[::-1] for each in different])[::-1]
+    before = before[: max(before.rfind(" "), before.rfind("\n")) + 1]  # half a word belongs to the message
+    after = after[after.find("\n") :] if "\n" in after else ""
+    fits = all(len(each) > len(before) + len(after) for each in different)
+    return f"{before}{{message}}{after}" if fits and (before or after) else ""
+
+
+def beginning(texts: Sequence[str]) -> str:
+    """What all of them begin with: what the first and the last in the order of the alphabet do."""
+    first, last = min(texts), max(texts)
+    same = next((place for place, (one, other) in enumerate(zip(first, last)) if one != other), len(first))
+    return first[:same]
+
+
+def asked_in(shelf: SampleShelf, folder: Folder) -> list[str]:
+    """Some prompts that the run was asked, each once."""
+    prompts: dict[str, None] = {}
+    for stage in folder.stages:
+        if "samples.jsonl" not in stage.files or len(prompts) >= PROMPTS_SHOWN:
+            continue
+        samples = shelf.samples(stage.path / "samples.jsonl")
+        with samples.lock:
+            samples.refresh()
+            some = list(samples.places)[:PROMPTS_SHOWN]
+            rows = [row for step in some for row in samples.rows(step, 0, PROMPTS_SHOWN)]
+        prompts |= {row[name]: None for row in rows for name in PROMPTS if isinstance(row.get(name), str)}
+    return list(prompts)[:PROMPTS_SHOWN]
+
+
+class Bench:
+    """Models in memory. Everything that computes waits for `lock`: two at once would only slow each other down."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.lock = device, threading.Lock()
+        self._loaded: OrderedDict[tuple[str, int], Any] = OrderedDict()
+
+    def replies(self, path: Path, said: Said, drawing: Drawing, count: int) -> tuple[str, list[str]]:
+        """(the prompt as the model read it, so many replies of a policy to a talk).
+
+        InputError where the model cannot be loaded or the talk is too long.
+        """
+        from tutelage.data.pretrained import context_tokens
+        from tutelage.environments.language import Language, refuse_crowded
+        from tutelage.execution.native import NativeSampler, SamplingSettings
+        from tutelage.policies.language import LanguagePolicy
+        from tutelage.recipes.chat import as_prompt
+        from tutelage.trajectory import Key
+
+        with self.lock:
+            model, codec = self._kept(path, self._policy)
+            prompt = as_prompt(codec, drawing.template, [dict(each) for each in said])
+            tokens = codec.prompt(prompt)
+            refuse_crowded([tokens], drawing.max_new_tokens, context_tokens(model))
+            settings = SamplingSettings(drawing.max_new_tokens, top_p=drawing.top_p)
+            policy = LanguagePolicy(model, drawing.temperature)
+            sampler = NativeSampler(policy, codec.stop_tokens, drawing.seed, settings)
+            batch = sampler.sample(Language([tokens]), [Key(len(said), 0, sample) for sample in range(count)])
+            return prompt, codec.prompts_and_responses(batch)[1]
+
+    def scores(self, path: Path, message: str, template: str, replies: Sequence[str]) -> list[float]:
+        """What a reward model says of replies to a message."""
+        from tutelage.recipes.chat import as_prompt
+
+        with self.lock:
+            scorer = self._kept(path, self._scorer)
+            prompt = as_prompt(scorer.codec, template, [{"role": "user", "content": message}])
+            return [float(score) for score in scorer([(prompt, reply) for reply in replies])[0]]
+
+    def _kept(self, path: Path, load: Callable[[Path], Any]) -> Any:
+        """Loaded once for each state of its folder: a model that was trained again is loaded again."""
+        try:
+            key = (str(path), path.stat().st_mtime_ns)
+        except OSError as error:
+            raise InputError(f"{path.parent.name} has no model yet.") from error
+        found = self._loaded.pop(key, None) or load(path)
+        self._loaded[key] = found
+        while len(self._loaded) > LOADED:
+            self._loaded.popitem(last=False)
+        return found
+
+    def _policy(self, path: Path) -> Any:
+        from tutelage.data.pretrained import device_of, hush, load_causal_lm, load_tokenizer
+        from tutelage.data.tokens import Codec
+
+        hush()
+        return load_causal_lm(str(path), device_of(self.device)), Codec(load_tokenizer(str(path)))
+
+    def _scorer(self, path: Path) -> Any:
+        from tutelage.data.pretrained import device_of, hush
+        from tutelage.recipes.text_scores import TextScorer
+
+        hush()
+        return TextScorer.load(str(path), device_of(self.device), READ)

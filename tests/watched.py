@@ -1,0 +1,113 @@
+"""Run folders as other machines leave them, written without the package: for the pages that look at runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PIECES = [" Dear", " Ana", ",", " I", " will", " replace", " your", " lamp", ".", "<eos>"]
+
+
+def write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def event(step: int, lift: float = 0.0) -> dict[str, Any]:
+    """What PPO records of a step, as smooth curves."""
+    rise = 1 - math.exp(-step / 8)
+    wave = 0.1 * math.sin(1.7 * step)
+    return {
+        "step": step,
+        "seconds": round(1.5 * (step + 1), 3),
+        "score": 2.2 * rise - 0.2 + wave + lift,
+        "gold_score": 1.4 * rise - 0.3 + wave / 2 + lift / 2,
+        "kl_nats_per_sequence": 3.0 * rise + 0.1 * wave,
+        "actions": 25 + 3 * wave,
+        "entropy_nats": 1.2 - 0.5 * rise,
+        "win_rate_by_reward_model": 0.5 + 0.35 * rise,
+        "seconds_sampling": 0.6 + 0.1 * wave,
+        "seconds_scoring": 0.1,
+        "seconds_learning": 0.7 - 0.1 * wave,
+        "policy_loss": -0.02 + 0.01 * wave,
+        "value_loss": 0.5 - 0.3 * rise,
+        "explained_variance": 0.6 * rise,
+        "clip_fraction": 0.1 + 0.02 * wave,
+        "kl_coefficient": 0.2,
+    }
+
+
+def sample(step: int, number: int, words: str = "") -> dict[str, Any]:
+    """A reply with what each of its tokens was worth."""
+    count = len(PIECES)
+    values = [round(math.sin(0.9 * (place + step + number)), 4) for place in range(count)]
+    return {
+        "step": step,
+        "prompt": f"Customer: My lamp number {number} of step {step} arrived broken. {words}\nAgent:",
+        "response": "".join(PIECES[:-1]),
+        "score": 0.1 * step,
+        "tokens": PIECES,
+        "log_ratio_nats": values,
+        "value": [0.5 * value for value in values],
+        "advantage": [-value for value in values],
+        "reward": [0.0] * (count - 1) + [0.1 * step],
+    }
+
+
+def finished(path: Path, steps: int = 30, lift: float = 0.0, settings: Mapping[str, Any] | None = None) -> Path:
+    """A run of PPO that is over, with samples of every other step."""
+    chosen = {"reward": "runs/reward-model/model", "settings": {"steps": steps, "kl_coefficient": 0.2, "seed": 0}}
+    write(path / "config.json", {"verb": "ppo", "settings": {**chosen, **(settings or {})}, "versions": {"torch": "2"}})
+    write_lines(path / "events.jsonl", [event(step, lift) for step in range(steps)])
+    samples = [sample(step, number) for step in range(0, steps, 2) for number in range(3)]
+    write_lines(path / "samples.jsonl", samples)
+    write(path / "summary.json", {"seconds_total": 1.5 * steps, "win_rate": 0.75})
+    write(path / "state.json", {"tutelage": "run", "name": path.name, "status": "finished", "step": steps})
+    return path
+
+
+def going(path: Path, steps: int = 12) -> Path:
+    """A run that is being written: its last line is half there."""
+    finished(path, 40)
+    (path / "summary.json").unlink()
+    write_lines(path / "events.jsonl", [event(step) for step in range(steps)])
+    with (path / "events.jsonl").open("a") as file:
+        file.write(json.dumps(event(steps))[:60])
+    write(path / "state.json", {"tutelage": "run", "name": path.name, "status": "running", "step": steps})
+    return path
+
+
+def broken(root: Path) -> dict[str, Path]:
+    """Folders of runs with which something is wrong, by what it is."""
+    made = {name: finished(root / name, 10) for name in ("cut", "foreign", "without-config", "garbage", "no-state")}
+    (made["cut"] / "state.json").write_text('{"tutelage": "run", "na')
+    (made["foreign"] / "config.json").write_text('["not", "ours"]')
+    (made["without-config"] / "config.json").unlink()
+    (made["garbage"] / "events.jsonl").write_bytes(b"\x00\xff\n[1, 2]\n{}\nnull\n" + b"[" * 5000 + b"\n")
+    (made["no-state"] / "state.json").unlink()
+    return made
+
+
+def pipeline(path: Path) -> Path:
+    """A run in stages, as the demo leaves it; models are folders with a config alone."""
+    kinds = {"sft": "LlamaForCausalLM", "reward-model": "LlamaForSequenceClassification", "ppo": "LlamaForCausalLM"}
+    write(path / "config.json", {"verb": "demo", "settings": {"seed": 0, "labels": 4}})
+    for stage in ("sft", "labels", "reward-model", "ppo"):
+        write(path / stage / "state.json", {"tutelage": "run", "name": stage, "status": "finished", "step": 0})
+        write(path / stage / "summary.json", {"labels": 4, "accuracy": 0.75})
+    write_lines(path / "labels" / "comparisons.jsonl", [])
+    write_lines(path / "ppo" / "events.jsonl", [event(step) for step in range(20)])
+    write_lines(path / "ppo" / "samples.jsonl", [sample(step, 0) for step in range(0, 20, 5)])
+    for stage, architecture in kinds.items():
+        write(path / stage / "model" / "config.json", {"architectures": [architecture]})
+    write(path / "summary.json", {"seconds_total": 60.0, "win_rate_ppo_over_sft": 0.82})
+    write(path / "state.json", {"tutelage": "run", "name": path.name, "status": "finished", "step": 0})
+    return path

@@ -19,6 +19,7 @@ MOST = 5000
 MARKS = {"state.json", "events.jsonl", "summary.json"}
 WEIGHTS = {"model.safetensors", "tokenizer.json", "adapter_config.json", "model.safetensors.index.json"}
 NEVER = {"checkpoints", "pieces", "model", "tensorboard", "wandb"}
+KNOWN = (".json", ".jsonl", ".db", ".safetensors")
 PEEKED = 24  # points of the small line in a list
 SHOWN = (
     "score",
@@ -104,20 +105,26 @@ def _stages(path: Path, files: Mapping[str, tuple[int, int]], folders: set[str])
 def _inside(path: Path) -> tuple[dict[str, tuple[int, int]], set[str]]:
     """(files with size and time, folders); nothing of a folder that cannot be read."""
     files: dict[str, tuple[int, int]] = {}
-    folders: set[str] = set()
     try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name.endswith(".part") or not entry.name.isprintable():
-                    continue  # nothing that the page could ask for again
-                if entry.is_dir():
-                    folders.add(entry.name)
-                elif entry.name.endswith((".json", ".jsonl", ".db", ".safetensors")):
-                    about = entry.stat()
-                    files[entry.name] = (about.st_size, about.st_mtime_ns)
+        entries = _entries(path)
+        folders = {entry.name for entry in entries if entry.is_dir()}
+        for entry in entries:
+            if entry.name not in folders and entry.name.endswith(KNOWN):
+                about = entry.stat()
+                files[entry.name] = (about.st_size, about.st_mtime_ns)
     except OSError:
-        pass
+        return files, set()
     return files, folders
+
+
+def _entries(path: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as found:
+        return [entry for entry in found if _asked_for(entry.name)]
+
+
+def _asked_for(name: str) -> bool:
+    """Not what is hidden, half written, or named so that no page could ask for it again."""
+    return not name.startswith(".") and not name.endswith(".part") and name.isprintable()
 
 
 @dataclass

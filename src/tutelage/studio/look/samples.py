@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +52,16 @@ class Samples:
 
     def holding(self, words: str, most: int) -> list[tuple[int, int, dict[str, Any]]]:
         """(step, place within the step, row) of rows one of whose texts holds these words, whatever the capitals."""
-        wanted, hits = words.casefold(), []
+        wanted = words.casefold()
+        hits = (each for each in self._all() if any(wanted in text for text in _texts(each[2])))
+        return list(islice(hits, most))
+
+    def _all(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
         for step in sorted(self.places):
             for place, line in enumerate(self._read(self.places[step])):
                 row = row_of(line)
-                if row is not None and any(wanted in each.casefold() for each in row.values() if isinstance(each, str)):
-                    hits.append((step, place, row))
-                    if len(hits) == most:
-                        return hits
-        return hits
+                if row is not None:
+                    yield step, place, row
 
     def _read(self, places: list[tuple[int, int]]) -> list[bytes]:
         lines: list[bytes] = []
@@ -70,6 +73,10 @@ class Samples:
         except OSError:
             pass
         return lines
+
+
+def _texts(row: dict[str, Any]) -> Iterator[str]:
+    return (each.casefold() for each in row.values() if isinstance(each, str))
 
 
 class SampleShelf:

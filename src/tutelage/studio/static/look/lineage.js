@@ -15,7 +15,7 @@ const COLUMNS = [
   ["results", "Evaluations"],
 ];
 const REWARDS = ["reward", "held out reward", "learned from"];
-const SVG = "http://www.w3.org/2000/svg";
+const SVG = document.getElementById("drawing").namespaceURI;
 
 let [nodes, edges] = [new Map(), []];
 let picked = asked("node");

@@ -1,6 +1,6 @@
 // A small line in a row of a table.
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG = document.getElementById("drawing").namespaceURI;
 const [WIDTH, HEIGHT, EDGE] = [96, 24, 3];
 
 export function spark(values, says) {

@@ -122,7 +122,23 @@ def vllm_needs(python: str) -> Iterator[list[str]]:
     yield ["--no-deps", "-e", str(ROOT)]
 
 
-PEERS: dict[str, Callable[[str], Iterator[list[str]]]] = {"trl": trl_needs, "vllm": vllm_needs}
+def sb3_needs(python: str) -> Iterator[list[str]]:
+    yield [*PINNED, "torch"]
+    yield [*PINNED, "stable-baselines3==2.9.2", "gymnasium[mujoco]"]
+
+
+def imitation_needs(python: str) -> Iterator[list[str]]:
+    """The versions that imitation 1.0.1 was written for; it does not run with numpy 2."""
+    yield [*PINNED, "torch"]
+    yield ["imitation==1.0.1", "numpy<2", "gymnasium==0.29.1", "setuptools<81"]
+
+
+PEERS: dict[str, Callable[[str], Iterator[list[str]]]] = {
+    "trl": trl_needs,
+    "vllm": vllm_needs,
+    "sb3": sb3_needs,
+    "imitation": imitation_needs,
+}
 """What pip installs, one call after the other, into the environment that this Python is of."""
 
 

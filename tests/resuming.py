@@ -13,10 +13,12 @@ from transformers import LlamaForCausalLM
 from tests.conftest import letters_tokenizer, llama_config
 from tutelage.runs.files import read_lines
 
-COMMANDS = ("sft", "reward-model", "ppo", "demo", "recipe sentiment")
+COMMANDS = ("sft", "reward-model", "ppo", "demo", "recipe sentiment", "recipe christiano")
 DEMO = ["--demonstrations", "120", "--labels", "40", "--ppo-prompts", "40", "--evaluation-prompts", "16"]
 DEMO += ["--best-quarter-steps", "3", "--sft.steps", "10", "--ppo.steps", "4", "--ppo.trajectories", "8"]
 DEMO += ["--max-new-tokens", "12", "--width", "32", "--layers", "1", "--reward-model.epochs", "1", "--best-of", "16"]
+CLIPS = ["--steps", "9600", "--labels", "40", "--evaluation-episodes", "4", "--reward.first-updates", "10"]
+CLIPS += ["--reward.updates", "3"]
 STORY_WORDS = ("once a dog ran home and hid", "a kind girl had fine bread", "bad rain fell on a mill")
 
 
@@ -25,6 +27,8 @@ def kind_of_run(name: str, root: Path) -> list[str]:
     every = ["--checkpoint-seconds", "0"]
     if name == "demo":
         return ["demo", *DEMO, *every]
+    if name == "recipe christiano":
+        return [*name.split(), *CLIPS, *every]
     model, files = small_model(root), small_data(root)
     if name == "sft":
         return ["sft", "--model", model, "--data", files["demonstrations"], "--steps", "20", *every]

@@ -121,6 +121,11 @@ VERBS = {
         _recipe("overoptimise", "OveroptimiseConfig", "overoptimise"),
         "runs/overoptimise",
     ),
+    "recipe christiano": Verb(
+        "Christiano 2017: a policy from preferences over clips",
+        _recipe("christiano", "ChristianoConfig", "christiano"),
+        "runs/christiano",
+    ),
     "recipe sentiment": Verb(
         "Ziegler 2019 in small: positive stories",
         _recipe("sentiment", "SentimentConfig", "sentiment"),

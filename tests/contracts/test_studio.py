@@ -470,7 +470,7 @@ def test_a_kind_of_question_is_a_page_and_a_script_of_that_name(desk):
 
     for kind in pages.found():
         assert (STATIC / "pages" / f"{kind}.js").exists()
-        assert desk.browser().load()["pages"][kind] == {"scale": "binary"}
+        assert desk.browser().load()["pages"][kind] == pages.found()[kind].settings(Settings())
 
 
 def test_the_way_to_the_page_loads_no_torch():
@@ -489,9 +489,11 @@ def test_a_limit_counts_within_its_seconds():
 
 def test_every_key_and_every_field_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "labelling.md").read_text(encoding="utf-8")
-    scripts = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("main.js", "pages/pair.js"))
-    keys = re.findall(r'"([^"]+)"', " ".join(re.findall(r"keys: \[([^\]]*)\]", scripts)))
-    printed = {"ArrowLeft": "←", "ArrowRight": "→", " ": "Space"}
+    scripts = "".join(
+        (STATIC / name).read_text(encoding="utf-8") for name in ("main.js", "pages/pair.js", "pages/clip.js")
+    )
+    keys = re.findall(r'"([^"]+)"', " ".join(re.findall(r"keys: \[((?:\"[^\"]*\"(?:, )?)*)\]", scripts)))
+    printed = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowDown": "↓", " ": "Space"}
     assert len(keys) >= 15
     for key in keys:
         assert f"`{printed.get(key, key.upper())}`" in page, key

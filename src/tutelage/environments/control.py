@@ -1,12 +1,13 @@
 """P(s'|s, a) of a game or a body: the first reading is s_0, an action is a button or a torque, and after each comes
 the next reading and what the step paid.
 
-Any Gymnasium environment, one episode a key. Read it beside `language.py`.
+Any Gymnasium environment, one episode a key: alone (`Control`), or many that advance together (`Bodies`), also with a
+fixed length and with a reward that the learner does not see. Read it beside `language.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +57,87 @@ class Control:
 
     def episode(self, key: Key) -> Play:
         game = self.idle.pop() if self.idle else self.make()  # a body can take a tenth of a second to build
-        chance = np.random.SeedSequence([DOMAIN, self.seed, key.step, key.prompt, key.sample])
-        first, _ = game.reset(seed=int(chance.generate_state(1, np.uint64)[0] >> 1))
+        first, _ = game.reset(seed=start_of(self.seed, key))
         return Play(reading(first), game, self.idle)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What one step brought to N episodes.
+
+    observations_ND: [N, D] float32      rewards_N: [N] what the learner is paid
+    true_rewards_N: [N] what the environment is worth to whoever judges; the learner never reads it
+    terminated_N: [N] bool, True where the episode is over for good
+    """
+
+    observations_ND: np.ndarray
+    rewards_N: np.ndarray
+    true_rewards_N: np.ndarray
+    terminated_N: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """Episodes of a Gymnasium environment that advance together, each from its own key.
+
+    make, seed: as of `Control`; the same key starts in the same state
+    horizon: steps after which an episode is truncated
+    ends: whether the environment's terminations end an episode. Without them every episode has the same length, which
+        then tells nothing of the reward (Christiano et al. 2017, §3.1.1)
+    hides: the environment's reward goes to the side, and the learner is paid 0
+    pays: what a step from this observation by this action is worth, instead of the environment's own reward
+    """
+
+    make: Make
+    horizon: int
+    seed: int = 0
+    ends: bool = True
+    hides: bool = False
+    pays: Callable[[np.ndarray, np.ndarray], float] | None = None
+    idle: list[gymnasium.Env[Any, Any]] = field(default_factory=list, repr=False, compare=False)
+
+    def episodes(self, keys: Sequence[Key]) -> Troupe:
+        while len(self.idle) < len(keys):
+            self.idle.append(self.make().unwrapped)  # its wrappers count and check once more, in every step
+        games = self.idle[: len(keys)]
+        first = [game.reset(seed=start_of(self.seed, key))[0] for game, key in zip(games, keys)]
+        return Troupe(self, games, np.stack([reading(each) for each in first]))
+
+
+@dataclass
+class Troupe:
+    """Running episodes of `Bodies`. observations_ND: where each of them is."""
+
+    about: Bodies
+    games: list[gymnasium.Env[Any, Any]]
+    observations_ND: np.ndarray
+
+    def step(self, actions_N: np.ndarray, running: Sequence[int]) -> Moved:
+        """One action for each of the running episodes, by their places."""
+        paid, over = [], []
+        for place, action in zip(running, actions_N, strict=True):
+            game, before = self.games[place], self.observations_ND[place].copy()
+            taken = within(game.action_space, action)
+            observation, reward, terminated, _, _ = game.step(taken)
+            self.observations_ND[place] = reading(observation)
+            paid.append(float(reward) if self.about.pays is None else self.about.pays(before, np.asarray(taken)))
+            over.append(bool(terminated) and self.about.ends)
+        true = np.array(paid, dtype=np.float32)
+        shown = np.zeros_like(true) if self.about.hides else true
+        return Moved(self.observations_ND[running], shown, true, np.array(over))
+
+    def scenes(self) -> np.ndarray:
+        """[N, S] float32: what somebody who draws them must know; a body's joints, else what is observed."""
+        data = [getattr(game, "data", None) for game in self.games]
+        if all(hasattr(each, "qpos") for each in data):
+            return np.stack([np.asarray(each.qpos, dtype=np.float32) for each in data])  # pyright: ignore
+        return self.observations_ND.copy()
+
+
+def start_of(seed: int, key: Key) -> int:
+    """What an episode's environment is seeded with."""
+    chance = np.random.SeedSequence([DOMAIN, seed, key.step, key.prompt, key.sample])
+    return int(chance.generate_state(1, np.uint64)[0] >> 1)
 
 
 def reading(observation: Any) -> np.ndarray:

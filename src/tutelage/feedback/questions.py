@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import expit
 
 LEAST_UNIFORM = 0.1
 
@@ -24,6 +25,24 @@ def disagreement(scores_NKM: np.ndarray) -> np.ndarray:
     if scores_NKM.shape[2] < 2:
         raise ValueError(f"members can only disagree where there are two of them, got {scores_NKM.shape[2]}")
     return (scores_NKM[:, 0] - scores_NKM[:, 1]).var(axis=1)
+
+
+def disputed_answers(scores_NKM: np.ndarray) -> np.ndarray:
+    """[N] variance over members of P(first preferred) = σ(difference), at most ¼ (Christiano et al. 2017, §2.2.4).
+
+    Unlike `disagreement` it is 0 where all members are sure, however far apart their scores are.
+    """
+    if scores_NKM.shape[2] < 2:
+        raise ValueError(f"members can only disagree where there are two of them, got {scores_NKM.shape[2]}")
+    return expit(scores_NKM[:, 0] - scores_NKM[:, 1]).var(axis=1)
+
+
+def leading(interest_N: np.ndarray, count: int) -> np.ndarray:
+    """[N] 1 for the `count` most interesting, the earlier where they tie, 0 for the others: `inclusion` then takes all
+    of them but for its uniform part."""
+    found_N = np.zeros(len(interest_N))
+    found_N[np.argsort(-interest_N, kind="stable")[:count]] = 1.0
+    return found_N
 
 
 def high_scores(scores_NKM: np.ndarray, tail: float = 0.25) -> np.ndarray:

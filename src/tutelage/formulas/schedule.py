@@ -1,4 +1,4 @@
-"""Multipliers of a learning rate, by update."""
+"""Multipliers of a learning rate, by update; and how many labels are asked for, by step."""
 
 from __future__ import annotations
 
@@ -18,3 +18,19 @@ def cosine(update: int, total: int, floor: float = 0.0) -> float:
 def warmed_up(update: int, warm_up: int, start_fraction: float) -> float:
     """Linear from start_fraction to 1 over `warm_up` updates (Ouyang et al. 2022: 10 from a tenth)."""
     return 1.0 if update >= warm_up else start_fraction + (1.0 - start_fraction) * update / warm_up
+
+
+def hyperbolic(step: float, half: float) -> float:
+    """half / (step + half): the rate of labels falls to one half at step `half` (Christiano et al. 2017: 2e6)."""
+    return half / (step + half)
+
+
+def labels_due(step: float, steps: float, labels: int, initial: int, half: float) -> int:
+    """How many of `labels` are asked for by `step` of `steps`: `initial` before the first, all at the last.
+
+    Between them the rate is `hyperbolic`, whose integral is half · ln(1 + step / half).
+    """
+    if not 0 <= initial <= labels:
+        raise ValueError(f"the first {initial} of {labels} labels: expected 0 to {labels}")
+    done = math.log1p(min(step, steps) / half) / math.log1p(steps / half)
+    return initial + math.floor((labels - initial) * done + 1e-9)

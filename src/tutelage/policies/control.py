@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,29 +25,41 @@ class Categorical(nn.Module):
     """One of `actions` buttons: π(a|s) = softmax(logits(s))_a.
 
     observation_size: D, numbers in an observation; width: of the two hidden layers
+    scaled: whether observations are brought to mean 0 and deviation 1 first
     """
 
-    def __init__(self, observation_size: int, actions: int, *, width: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self, observation_size: int, actions: int, *, width: int = 64, seed: int = 0, scaled: bool = False
+    ) -> None:
         super().__init__()
+        self.scale = Scale(observation_size, scaled)
         generator = torch.Generator().manual_seed(seed)
         self.policy = network([observation_size, width, width, actions], 0.01, generator)
         self.value = network([observation_size, width, width, 1], 1.0, generator)
 
     def forward(self, batch: Batch) -> Evaluation:
-        logits_NV = self.policy(batch.observations[:, :-1]).flatten(0, 1)
+        observations = self.scale(batch.observations)
+        logits_NV = self.policy(observations[:, :-1]).flatten(0, 1)
         log_probs_N = likelihood.action_log_probs(logits_NV, batch.actions.flatten())
         entropy_N = likelihood.entropy(logits_NV)
         shape = batch.mask_BT.shape
-        values_BS = self.value(batch.observations).squeeze(-1)
+        values_BS = self.value(observations).squeeze(-1)
         return Evaluation(log_probs_N.view(shape), entropy_N.view(shape), values_BS)
 
     def noise(self, stream: np.random.Generator) -> np.ndarray:
         """[1] what one action draws from its episode's stream: a uniform."""
         return stream.random(1)
 
+    def noises(self, stream: np.random.Generator, steps: int) -> np.ndarray:
+        """[steps, 1] what as many actions draw, one after the other."""
+        return stream.random((steps, 1))
+
+    def saw(self, observations_ND: Tensor) -> None:
+        self.scale.saw(observations_ND)
+
     def act(self, observations_ND: Tensor, uniforms_N1: Tensor) -> tuple[Tensor, Tensor]:
         """(actions [N] int64, log-probs [N] fp32) by inverse CDF; a row's answer does not depend on its neighbours."""
-        log_probs_NV = torch.log_softmax(row_by_row(self.policy, observations_ND), dim=-1)
+        log_probs_NV = torch.log_softmax(row_by_row(self.policy, self.scale(observations_ND)), dim=-1)
         cumulative_NV = log_probs_NV.exp().double().cumsum(dim=-1)
         wanted_N1 = uniforms_N1.double() * cumulative_NV[:, -1:]
         actions_N1 = torch.searchsorted(cumulative_NV, wanted_N1, right=True).clamp(max=log_probs_NV.shape[1] - 1)
@@ -59,18 +73,27 @@ class Gaussian(nn.Module):
     """
 
     def __init__(
-        self, observation_size: int, torques: int, *, width: int = 64, deviation: float = 1.0, seed: int = 0
+        self,
+        observation_size: int,
+        torques: int,
+        *,
+        width: int = 64,
+        deviation: float = 1.0,
+        seed: int = 0,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
+        self.scale = Scale(observation_size, scaled)
         generator = torch.Generator().manual_seed(seed)
         self.policy = network([observation_size, width, width, torques], 0.01, generator)
         self.value = network([observation_size, width, width, 1], 1.0, generator)
         self.log_deviation_K = nn.Parameter(torch.full((torques,), math.log(deviation)))
 
     def forward(self, batch: Batch) -> Evaluation:
-        log_probs_BT = self.log_density(batch.actions - self.policy(batch.observations[:, :-1]))
+        observations = self.scale(batch.observations)
+        log_probs_BT = self.log_density(batch.actions - self.policy(observations[:, :-1]))
         entropy = (self.log_deviation_K + 0.5 + HALF_LOG_TAU).sum()
-        return Evaluation(log_probs_BT, entropy.expand_as(log_probs_BT), self.value(batch.observations).squeeze(-1))
+        return Evaluation(log_probs_BT, entropy.expand_as(log_probs_BT), self.value(observations).squeeze(-1))
 
     def log_density(self, differences: Tensor) -> Tensor:
         """[..., K] a − mean(s) -> [...] log N(a; mean(s), deviation²), summed over torques."""
@@ -81,11 +104,60 @@ class Gaussian(nn.Module):
         """[K] what one action draws from its episode's stream: standard normals."""
         return stream.standard_normal(len(self.log_deviation_K))
 
+    def noises(self, stream: np.random.Generator, steps: int) -> np.ndarray:
+        """[steps, K] what as many actions draw, one after the other."""
+        return stream.standard_normal((steps, len(self.log_deviation_K)))
+
+    def saw(self, observations_ND: Tensor) -> None:
+        self.scale.saw(observations_ND)
+
     def act(self, observations_ND: Tensor, normals_NK: Tensor) -> tuple[Tensor, Tensor]:
         """(actions [N, K] fp32, log-probs [N] fp32); a row's answer does not depend on its neighbours."""
-        means_NK = row_by_row(self.policy, observations_ND)
+        means_NK = row_by_row(self.policy, self.scale(observations_ND))
         actions_NK = means_NK + normals_NK.float() * self.log_deviation_K.exp()
         return actions_NK, self.log_density(actions_NK - means_NK)
+
+
+class Scale(nn.Module):
+    """Brings what is observed to mean 0 and deviation 1 of all that was seen so far, at most `edge` deviations away.
+
+    It moves only where it is told what was seen (a sampler's publish), so that what acted and what learns agree. Off,
+    it is the identity.
+    """
+
+    def __init__(self, size: int, on: bool = True, edge: float = 10.0) -> None:
+        super().__init__()
+        self.on, self.edge, self.count = on, edge, 0
+        self.mean_D, self.deviation_D = torch.zeros(size), torch.ones(size)
+        self.squares_D, self.exact_mean_D = torch.zeros(size).double(), torch.zeros(size).double()
+
+    def forward(self, observations: Tensor) -> Tensor:
+        if not self.on or self.count == 0:
+            return observations
+        return ((observations - self.mean_D) / self.deviation_D).clamp(-self.edge, self.edge)
+
+    def saw(self, observations_ND: Tensor) -> None:
+        """Moments of all together (Chan, Golub & LeVeque 1979)."""
+        if not self.on:
+            return
+        new, number = observations_ND.double(), len(observations_ND)
+        apart_D = new.mean(dim=0) - self.exact_mean_D
+        total = self.count + number
+        self.squares_D = self.squares_D + new.var(dim=0, correction=0) * number
+        self.squares_D = self.squares_D + apart_D**2 * (self.count * number / total)
+        self.exact_mean_D = self.exact_mean_D + apart_D * (number / total)
+        self.count = total
+        self.mean_D = self.exact_mean_D.float()
+        self.deviation_D = (self.squares_D / total).sqrt().clamp(min=1e-4).float()
+
+    def state(self) -> dict[str, Any]:
+        return {"count": self.count, "mean": self.exact_mean_D, "squares": self.squares_D}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.count, self.exact_mean_D, self.squares_D = state["count"], state["mean"], state["squares"]
+        if self.count:
+            self.mean_D = self.exact_mean_D.float()
+            self.deviation_D = (self.squares_D / self.count).sqrt().clamp(min=1e-4).float()
 
 
 def network(sizes: list[int], last_gain: float, generator: torch.Generator) -> nn.Sequential:

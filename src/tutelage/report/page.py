@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tutelage.data.errors import InputError
-from tutelage.report import doctor, evaluation, overoptimisation, plots, rounds
+from tutelage.report import clips, doctor, evaluation, overoptimisation, plots, rounds
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
 
@@ -27,6 +27,11 @@ CURVES = (
     ("Against the first policy, share of unseen prompts", ("win_rate_by_reward_model", "shorter")),
     ("From an answer to the policy, seconds", ("seconds_from_answer",)),
     ("Words a reply", ("words", "words_first")),
+    ("True return of an episode, which the learner does not see", ("true_return",)),
+    ("Learned against true reward, correlation over steps", ("reward_correlation",)),
+    ("Answers learned from", ("labels",)),
+    ("Held-out answers predicted", ("reward_model_held_out_accuracy",)),
+    ("ℓ2 of the reward's networks", ("reward_model_l2",)),
 )
 SHOWN_SAMPLES = 10
 
@@ -65,9 +70,11 @@ def rendered(run_path: Path) -> str:
             *overoptimisation.verdict(summary),
             *evaluation.verdict(summary),
             *rounds.verdict(summary),
+            *clips.verdict(summary),
         ],
         doctor=doctor.section(run_path),
         rounds=rounds.section(summary),
+        clips=clips.section(run_path),
         laboratory=overoptimisation.section(summary),
         evaluation=evaluation.section(summary),
         figure=plots.methods(summary["methods"]) if summary.get("methods") else None,

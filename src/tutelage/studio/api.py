@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from tutelage.feedback.asking import LeaseLost, Receipt, Refused
 from tutelage.feedback.store import Store
 from tutelage.report.sanitise import sanitised
 from tutelage.studio import drawn
+from tutelage.studio.clips import Shelf
 from tutelage.studio.limits import Limit
 from tutelage.studio.opening import settings
 from tutelage.studio.security import Refusal
@@ -116,7 +118,8 @@ def claim(request: Request, body: Claim) -> dict[str, Any]:
     """Questions for this labeller: those that they hold already, then new ones."""
     kinds = sorted(request.app.state.pages)
     found = store_of(request).claim(session_of(request).labeller, body.count, kinds)
-    return {"assignments": [drawn.assignment(each) for each in found], "progress": progress(request)}
+    shelf = request.app.state.clips
+    return {"assignments": [drawn.assignment(each, shelf) for each in found], "progress": progress(request)}
 
 
 @router.post("/answer")
@@ -146,7 +149,7 @@ def flag(request: Request, body: Flag) -> dict[str, Any]:
 def undo(request: Request, body: Undo) -> dict[str, Any]:
     """Takes an answer or a skip back and gives the question again."""
     found = store_of(request).undo(session_of(request).labeller, body.key, body.event)
-    return {"assignment": drawn.assignment(found)}
+    return {"assignment": drawn.assignment(found, request.app.state.clips)}
 
 
 @router.post("/extend")
@@ -159,6 +162,16 @@ def extend(request: Request, body: Holding) -> dict[str, Any]:
         except LeaseLost:
             gone.append(each.assignment)
     return {"gone": gone}
+
+
+@router.get("/clips/{name}")
+async def clip(request: Request, name: Annotated[str, Field(max_length=40)]) -> Response:
+    """The frames of a clip, below each other in one picture."""
+    shelf: Shelf = request.app.state.clips
+    if shelf.shown(name) is None:
+        return Response(status_code=404)
+    picture = await asyncio.wrap_future(shelf.begin(name))
+    return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400, immutable"})
 
 
 @router.get("/progress")

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from tutelage.feedback.asking import Refused
 from tutelage.feedback.store import Store
 from tutelage.studio import api, pages
+from tutelage.studio.clips import Shelf
 from tutelage.studio.files import Files
 from tutelage.studio.live import Watcher
 from tutelage.studio.opening import shell
@@ -25,7 +26,7 @@ def application(project: Project, store: Store, sessions: Sessions, hosts: froze
     cookie = f"tutelage-{port}"  # a browser does not keep the cookies of two ports apart
     app.state.project, app.state.store, app.state.sessions = project, store, sessions
     app.state.doors, app.state.pages, app.state.cookie = api.Doors(), pages.found(), cookie
-    app.state.watcher = Watcher(store, project.folder)
+    app.state.watcher, app.state.clips = Watcher(store, project.folder), Shelf(project.folder)
     app.include_router(api.router)
     app.add_api_route("/", shell, response_class=HTMLResponse)
     app.state.files = Files()

@@ -8,8 +8,9 @@ from typing import Any
 
 from tutelage.data.records import Context
 from tutelage.data.talks import ASSISTANT, HUMAN
-from tutelage.feedback.asking import Assignment
+from tutelage.feedback.asking import Assignment, Shown
 from tutelage.report.sanitise import plain, sanitised
+from tutelage.studio.clips import Shelf
 
 LONGEST = 60_000  # characters of one text; what a person can read in an hour
 SPEAKERS = {"system": "System", "user": "Person", "assistant": "Assistant", "tool": "Tool"}
@@ -48,7 +49,7 @@ def _turn(role: str, words: str) -> dict[str, str]:
     return {"who": SPEAKERS.get(role, plain(role, 40).capitalize()), **text(words)}
 
 
-def assignment(given: Assignment) -> dict[str, Any]:
+def assignment(given: Assignment, shelf: Shelf) -> dict[str, Any]:
     """Exactly what the browser is told; a field that is not named here does not leave the server."""
     return {
         "id": given.id,
@@ -56,9 +57,14 @@ def assignment(given: Assignment) -> dict[str, Any]:
         "kind": given.kind,
         "guideline": given.guideline,
         "context": context(given.context),
-        "shown": [{"id": each.id, **text(each.text or "")} for each in given.shown],
+        "shown": [{"id": each.id, **seen(each, shelf)} for each in given.shown],
         "returned": returned(given.returned) if given.returned is not None else None,
     }
+
+
+def seen(each: Shown, shelf: Shelf) -> dict[str, Any]:
+    """A candidate's words, or its clip."""
+    return text(each.text or "") if each.media is None else {"clip": shelf.shown(each.media)}
 
 
 def returned(said: dict[str, Any]) -> dict[str, Any]:

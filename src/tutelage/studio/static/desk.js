@@ -15,7 +15,7 @@ const RECENT = 20;
 const nameOf = (question) => question.id + question.lease;
 
 export class Desk {
-  /** view: { show, busy, ready, empty, saved }; progress: counts blocks; rest(): a block is over. */
+  /** view: { show, expect, busy, ready, empty, saved }; progress: counts blocks; rest(): a block is over. */
   constructor({ view, progress, rest }) {
     Object.assign(this, { view, progress, rest, question: null, seq: 0, heard: 0, note: "" });
     this.done = new Set(); // what was answered here: a fetch that was under way may still bring it
@@ -29,6 +29,7 @@ export class Desk {
     });
     this.questions = new Questions({
       taken: (each) => this.taken(each),
+      expected: (each) => this.view.expect(each),
       heard: (progress) => this.progress.heard(progress, this.pending()),
       changed: () => this.question ?? this.advance(),
     });

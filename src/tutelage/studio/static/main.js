@@ -37,7 +37,7 @@ const modules = await Promise.all(names.map((kind) => import(`./pages/${kind}.js
 const pages = Object.fromEntries(names.map((kind, place) => [kind, modules[place]]));
 const how = { raw: read("raw", false), diff: false };
 
-const desk = new Desk({ view: { show, busy, ready, empty, saved }, progress: new Progress(at("progress")), rest });
+const desk = new Desk({ view: { show, expect, busy, ready, empty, saved }, progress: new Progress(at("progress")), rest });
 const pause = new Pause(at("pause"), () => at("question").focus());
 const live = new Live(at("live"));
 
@@ -61,7 +61,7 @@ function actsOf(of) {
 }
 
 function answer(act) {
-  if (!desk.ready) return;
+  if (!desk.ready || pages[kind].ready?.() === false) return;
   desk.answer(act.verdict(desk.question), act.says);
   const pressed = at("acts").querySelector(`[data-act="${act.name}"]`);
   pressed.classList.add("pressed");
@@ -72,11 +72,13 @@ function answer(act) {
 function controls() {
   const focused = document.activeElement?.dataset.act;
   const acts = actsOf(kind);
-  keys.acts = [...acts, ...common];
+  const shared = common.filter((act) => !pages[kind].without?.includes(act.name));
+  const own = (pages[kind].controls ?? []).map((act) => ({ ...act, place: "tools" }));
+  keys.acts = [...acts, ...own, ...shared];
   at("acts").dataset.count = acts.length;
   at("acts").replaceChildren(...acts.map((act) => control(act, act.tone)));
   for (const place of ["tools", "menu"]) {
-    at(place).replaceChildren(...common.filter((act) => act.place === place).map((act) => control(act, "quiet")));
+    at(place).replaceChildren(...[...own, ...shared].filter((act) => act.place === place).map((act) => control(act, "quiet")));
   }
   if (focused) document.querySelector(`[data-act="${focused}"]`)?.focus();
 }
@@ -112,6 +114,11 @@ function show(question, says, note) {
   if (question.returned) tell(`Taken back.${before}`);
   say(`${says ? `${says}. ` : ""}${question.returned ? before : "Next question."}`);
   window.scrollTo(0, 0);
+}
+
+/** It comes soon: what it needs from the network is fetched now. */
+function expect(question) {
+  pages[question.kind].expect?.(question);
 }
 
 /** A key that is pressed now is not meant for this question. */

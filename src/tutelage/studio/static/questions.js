@@ -8,9 +8,12 @@ const ENOUGH = 3;
 const MOST = 12;
 
 export class Questions {
-  /** taken(assignment): whether it is on the screen, answered or on its way; heard(progress): with every fetch. */
-  constructor({ taken, heard, changed }) {
-    Object.assign(this, { taken, heard, changed });
+  /**
+   * taken(assignment): whether it is on the screen, answered or on its way; expected(assignment): it comes soon;
+   * heard(progress): with every fetch.
+   */
+  constructor({ taken, expected, heard, changed }) {
+    Object.assign(this, { taken, expected, heard, changed });
     this.waiting = [];
     this.fetching = null;
     this.known = false; // whether the server has ever answered
@@ -48,7 +51,9 @@ export class Questions {
     this.known = true;
     const held = new Set(this.waiting.map((each) => each.id + each.lease));
     for (const each of assignments) {
-      if (!held.has(each.id + each.lease) && !this.taken(each)) this.waiting.push(each);
+      if (held.has(each.id + each.lease) || this.taken(each)) continue;
+      this.waiting.push(each);
+      this.expected(each);
     }
     this.heard(progress);
     this.changed();

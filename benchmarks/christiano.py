@@ -1,0 +1,120 @@
+"""What answers are worth, and what each part of the method brings: the recipe over seeds and ablations.
+
+    python benchmarks/christiano.py run --envs Pendulum-v1 CartPole-v1 --what full --seeds 5
+    python benchmarks/christiano.py table
+
+Runs lie in benchmarks/.runs/christiano; one that is there is not done again, one that was stopped goes on. `table`
+prints what is there: the ratio (preferences − random) / (PPO − random), both ends measured per seed, with intervals
+over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import page_trend_test
+from setting import HERE, finish
+
+from tutelage.algorithms.preferences import PreferenceConfig
+from tutelage.feedback.teachers import Teacher
+from tutelage.formulas import intervals
+from tutelage.recipes.christiano import christiano
+from tutelage.recipes.christiano_settings import ChristianoConfig, ClipQuestions
+from tutelage.runs.run import Run
+
+RUNS = HERE / ".runs" / "christiano"
+ASK, LEARN = ClipQuestions(), PreferenceConfig()
+WHAT: dict[str, tuple[ClipQuestions, PreferenceConfig, Teacher]] = {
+    "full": (ASK, LEARN, Teacher()),
+    "350 labels": (replace(ASK, labels=350), LEARN, Teacher()),
+    "1400 labels": (replace(ASK, labels=1400), LEARN, Teacher()),
+    "offline labels": (replace(ASK, first_fraction=1.0), LEARN, Teacher()),
+    "single frames": (replace(ASK, clip_steps=1), LEARN, Teacher()),
+    "no ensemble": (ASK, replace(LEARN, members=1), Teacher()),
+    "random queries": (replace(ASK, select="uniform"), LEARN, Teacher()),
+    "no regularisation": (ASK, replace(LEARN, held_back=False), Teacher()),
+    "target regression": (ASK, replace(LEARN, objective="returns"), Teacher()),
+    "mistakes 10 %": (ASK, LEARN, Teacher(mistake=0.1)),
+}
+
+
+def folder(env: str, what: str, seed: int) -> Path:
+    return RUNS / f"{env}-{what.replace(' ', '-').replace('%', 'percent')}-{seed}"
+
+
+def done(env: str, what: str, seed: int, steps: int, episodes: int) -> dict[str, Any]:
+    """The summary of one run, made if it is not there. Only the full method runs PPO on the true reward beside it."""
+    asking, learning, teacher = WHAT[what]
+    config = ChristianoConfig(
+        env, seed, steps, what == "full", episodes, asking=asking, reward=learning, teacher=teacher
+    )
+    path = folder(env, what, seed)
+    if not (path / "summary.json").exists():
+        run = Run.create(path, config, resume=path.exists())
+        run.mark_finished(christiano(config, run))
+        shutil.rmtree(path / "clips")
+        print(json.dumps({"what": what, **run.summary}), flush=True)
+    return json.loads((path / "summary.json").read_text())
+
+
+def ratios(env: str, what: str) -> dict[int, float]:
+    """Seed -> share of PPO's gain."""
+    found = {}
+    for path in sorted(RUNS.glob(f"{env}-full-*/summary.json")):
+        full = json.loads(path.read_text())
+        mine = folder(env, what, full["seed"]) / "summary.json"
+        if mine.exists():
+            base = full["true_return_random"]
+            reached = json.loads(mine.read_text())["true_return_preferences"]
+            found[full["seed"]] = (reached - base) / (full["true_return_ppo"] - base)
+    return found
+
+
+def table(envs: Sequence[str]) -> None:
+    rows, answer = [], {}
+    for env in envs:
+        full = ratios(env, "full")
+        for what in WHAT:
+            mine = ratios(env, what)
+            if len(mine) < 2:
+                continue
+            mean, low, high = intervals.t_interval(list(mine.values()))
+            shared = sorted(set(mine) & set(full))
+            worse = [full[seed] - mine[seed] for seed in shared]
+            gap = intervals.t_interval(worse) if what != "full" else (0.0, 0.0, 0.0)
+            rows.append([env, what, len(mine), mean, low, high, *gap])
+            answer[f"{env}, {what}"] = {"ratio": mean, "low": low, "high": high, "by_seed": mine}
+        by_labels = [ratios(env, what) for what in ("350 labels", "full", "1400 labels")]
+        shared = sorted(set.intersection(*(set(each) for each in by_labels)))
+        if len(shared) > 2:
+            found = page_trend_test(np.array([[each[seed] for each in by_labels] for seed in shared]))
+            answer[f"{env}, trend over labels"] = {"page_l": found.statistic, "p": found.pvalue, "seeds": len(shared)}
+    finish(rows, ["task", "what", "seeds", "ratio", "low", "high", "full − this", "low", "high"], answer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("act", choices=("run", "table"))
+    parser.add_argument("--envs", nargs="+", default=["Pendulum-v1", "CartPole-v1"])
+    parser.add_argument("--what", nargs="+", default=list(WHAT), choices=list(WHAT))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--episodes", type=int, default=100)
+    given = parser.parse_args()
+    if given.act == "run":
+        for what in given.what:
+            for seed in range(given.seeds):
+                for env in given.envs:
+                    done(env, what, seed, given.steps, given.episodes)
+    table(given.envs)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,11 +15,11 @@ def numbers(*places):
 
 @pytest.mark.prove
 def test_recall_and_false_alarms_on_unseen_runs(tmp_path):
-    figures(tmp_path, "--base", "second", "--seeds", "25,26", "--runs", "diseased")
-    figures(tmp_path, "--base", "third", "--seeds", "25", "--runs", "diseased")
-    figures(tmp_path, "--base", "third", "--seeds", "26", "--runs", f"{WITHOUT_PPO},{TWICE}")
-    figures(tmp_path, "--base", "second", "--seeds", numbers(5, 20), "--runs", "healthy")
-    found = figures(tmp_path, "--base", "third", "--seeds", numbers(5, 9), "--runs", "healthy")["unseen"]
+    figures(tmp_path, "--base", "fourth", "--seeds", "45,46", "--runs", "diseased")
+    figures(tmp_path, "--base", "fifth", "--seeds", "45", "--runs", "diseased")
+    figures(tmp_path, "--base", "fifth", "--seeds", "46", "--runs", f"{WITHOUT_PPO},{TWICE}")
+    figures(tmp_path, "--base", "fourth", "--seeds", numbers(45, 57), "--runs", "healthy")
+    found = figures(tmp_path, "--base", "fifth", "--seeds", numbers(45, 52), "--runs", "healthy")["unseen"]
     assert found["diseased"] >= 100 and found["healthy"] >= 150
     assert found["recall"] >= 0.95
     assert found["healthy_alarmed"] <= 3

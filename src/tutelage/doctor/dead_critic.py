@@ -9,6 +9,7 @@ from tutelage.doctor.finding import Disease, Sign
 
 FEWEST = 10  # steps: every critic begins below 0
 DEAD, HARMFUL = 0.0, -0.1  # median explained variance of the later half: a notice, a warning
+LEARNS = 0.6  # of value_loss at the start: a critic that came below it is late, not dead
 CONVERGED = 0.1  # of the score's deviation at the start: below it there is no variance left to explain
 
 
@@ -21,7 +22,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         return None
     rate = stage.setting("value_learning_rate", 3e-4)
     return Sign(
-        severity="warning" if middle < HARMFUL and series.last < HARMFUL else "notice",
+        severity="warning" if middle < HARMFUL and series.last < HARMFUL and not learns(stage) else "notice",
         step=int(series.steps[0]),
         evidence=(
             f"Explained variance is {middle:.2f} in the median of the later half, {series.last:.2f} at the end, "
@@ -33,6 +34,13 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         metrics=("explained_variance", "value_loss", "gradient_norm_value"),
         weight=1.0 - middle,
     )
+
+
+def learns(stage: Stage) -> bool:
+    """Whether the critic comes nearer: its loss falls, and what it explains rises."""
+    loss, explained = stage.series("value_loss"), stage.series("explained_variance")
+    falls = len(loss) > 0 and loss.last < LEARNS * loss.start
+    return falls and float(np.median(explained.later_half())) > explained.start
 
 
 def converged(stage: Stage) -> bool:
@@ -54,7 +62,7 @@ DISEASE = Disease(
     ),
     confirm="value_loss does not fall; with three times value_learning_rate explained variance passes 0 within ten "
     "steps.",
-    look_alike="The first steps of every run, and a policy whose replies all score the same: there is nothing to "
-    "explain.",
+    look_alike="The first steps of every run; a critic whose loss falls while it explains more, however late (a "
+    "notice); and a policy whose replies all score the same: there is nothing to explain.",
     examine=examine,
 )

@@ -11,6 +11,7 @@ CLIPPED = 0.3  # share of actions clipped (docs/metrics.md)
 MOVED_NATS = 0.05  # approximate KL of an update (docs/metrics.md)
 FAR_NATS = 1.0  # approximate KL of an update after which nothing of what was sampled holds
 LASTS = 3  # steps on end
+FAR_JUMP_NATS = 20.0  # the same of KL a sequence from one batch to the next, where one epoch leaves no approximate KL
 JUMP_NATS, JUMPS = 5.0, 2  # KL a sequence from one batch to the next, so often
 NOT_FINITE = ("NotFinite", "FloatingPointError")
 
@@ -33,6 +34,10 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
 
 def thrown(stage: Stage) -> int | None:
     """The step from which on updates threw the policy about: what it then does is no answer to any reward."""
+    kl = stage.series("kl_nats_per_sequence")
+    far = np.flatnonzero(np.abs(np.diff(kl.values)) > FAR_JUMP_NATS) if len(kl) > 1 else np.array([])
+    if len(far) >= JUMPS:
+        return int(kl.steps[far[0] + 1])
     return stage.series("approximate_kl_nats").onset(lambda values: values > FAR_NATS, LASTS)
 
 
@@ -72,7 +77,8 @@ DISEASE = Disease(
     kind="ppo",
     needs=("kl_nats_per_sequence",),
     look="clip_fraction above 0.3 or approximate_kl_nats above 0.05 three steps on end, KL that jumps by more than "
-    "five nats between batches twice, or a loss that is not finite. Above 1 nat three steps on end it is a stop.",
+    "five nats between batches twice, or a loss that is not finite. Above 1 nat three steps on end, or "
+    "with two jumps above twenty, it is a stop.",
     causes=(
         "The learning rate is too high for this model or for LoRA's rank.",
         "Too many epochs or minibatches over one batch.",

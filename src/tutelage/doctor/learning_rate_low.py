@@ -7,6 +7,7 @@ from tutelage.doctor.finding import Disease, Sign
 from tutelage.doctor.learning import NAT_COSTS, standstill
 
 FASTER = 10.0  # what to try
+MOVES_NATS = 0.05  # KL at the end, from which a run that keeps moving is slow and nothing worse
 
 
 def examine(stage: Stage, run: Chart) -> Sign | None:
@@ -15,7 +16,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         return None
     rate = stage.setting("learning_rate", 1e-4)
     return Sign(
-        severity="warning",
+        severity="notice" if moves(stage) else "warning",
         step=still.step,
         evidence=(
             f"At the end KL is {still.nats:.3f} nats a sequence and the score has gained {still.gain:+.2f} "
@@ -27,6 +28,13 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         changes={stage.flag("learning_rate"): FASTER * rate if rate > 0 else 1e-4},
         metrics=("score", "kl_nats_per_sequence", "clip_fraction"),
     )
+
+
+def moves(stage: Stage) -> bool:
+    """Whether KL keeps growing: beyond its noise, and in the later half to twice what it was in the earlier."""
+    kl = stage.series("kl_nats_per_sequence")
+    early = float(kl.values[: len(kl) // 2].mean())
+    return kl.last > max(MOVES_NATS, 2 * kl.noise) and float(kl.later_half().mean()) > 2 * early
 
 
 DISEASE = Disease(
@@ -42,6 +50,7 @@ DISEASE = Disease(
         "Gradients are clipped away (max_grad_norm).",
     ),
     confirm="The same run at ten times the rate moves within ten steps.",
-    look_alike="A slow run that moves, a run of fewer than ten steps, a reward that says the same of every reply.",
+    look_alike="A slow run that moves (a notice while KL is below half a nat), a run of fewer than ten steps, a reward "
+    "that says the same of every reply.",
     examine=examine,
 )

@@ -6,6 +6,7 @@ from tutelage.doctor.chart import Chart, Stage
 from tutelage.doctor.finding import Disease, Sign
 
 DEVIATION = 10.0  # of scores: log-odds of a preference lie within ±10
+UNLEARNABLE = 30.0  # of scores: then the first batches decide, whatever they say
 GROWTH = 5.0  # times the advantages' deviation at the start
 NORMS = 10.0  # times max_grad_norm (docs/metrics.md)
 LASTS = 5
@@ -16,7 +17,9 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
     if not signs:
         return None
     return Sign(
-        severity="warning",
+        severity="stop"
+        if stage.series("score_deviation").onset(lambda values: values > UNLEARNABLE) is not None
+        else "warning",
         step=min(step for step, _, _ in signs),
         evidence=tuple(said for _, said, _ in signs),
         remedy="Scale the reward to deviation 1 on replies of the first policy (--normalise-deviation of the reward "

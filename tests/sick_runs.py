@@ -245,7 +245,9 @@ DISEASED: dict[str, Build] = {
         p, job={"lora_rank": 8}, sampler_gap_nats=lambda i: 1e-6 if i == 0 else 0.1 * i
     ),
     "forgetting": lambda p: ppo_run(p, demonstration_loss=lambda i: 0.5 + 0.1 * i),
-    "ranking conflict": lambda p: ppo_run(p, score_advantage_correlation=lambda i: max(-0.9, 0.9 - 0.2 * i)),
+    "ranking conflict": lambda p: ppo_run(
+        p, score_advantage_correlation=lambda i: max(-0.9, 0.9 - 0.2 * i), score=lambda i: 0.02 * i
+    ),
 }
 
 LOOK_ALIKES: dict[str, Build] = {
@@ -328,5 +330,13 @@ LOOK_ALIKES: dict[str, Build] = {
     "forgetting": lambda p: ppo_run(p, demonstration_loss=lambda i: 0.5 + 0.012 * i),
     # replies become equally good
     "ranking conflict": lambda p: ppo_run(p, score_advantage_correlation=lambda i: 0.95 - 0.01 * i),
+}
+LATE: dict[str, Build] = {  # what would be an alarm if it stayed so
+    # one epoch a batch: the critic comes nearer, slowly
+    "critic": lambda p: ppo_run(
+        p, explained_variance=lambda i: -2.0 / (1 + 0.2 * i), value_loss=lambda i: 2.0 / (1 + i)
+    ),
+    # a small learning rate: 0.3 nats, and growing
+    "policy": lambda p: ppo_run(p, kl_nats_per_sequence=lambda i: 0.008 * i, score=lambda i: 0.01 * i),
 }
 assert as_plain(FLAT) == FLAT

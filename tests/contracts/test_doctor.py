@@ -10,6 +10,7 @@ import pytest
 from tests.sick_runs import (
     DISEASED,
     FLAT,
+    LATE,
     LOOK_ALIKES,
     comparisons_run,
     healthy,
@@ -53,6 +54,31 @@ def test_a_disease_is_found_where_it_is(name, tmp_path):
 def test_its_healthy_look_alike_is_not_flagged(name, tmp_path):
     LOOK_ALIKES[name](tmp_path / "run")
     assert named(tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_is_late_is_a_notice(name, tmp_path):
+    LATE[name](tmp_path / "run")
+    findings = diagnose(tmp_path / "run").findings
+    assert findings and not any(each.alarms for each in findings)
+
+
+def test_updates_that_throw_the_policy_about_come_first(tmp_path):
+    """KL that leaps from batch to batch explains a score that falls; with one epoch nothing else shows it."""
+    ppo_run(tmp_path / "run", kl_nats_per_sequence=lambda i: 40.0 * (i % 3), score=lambda i: 2.0 - 0.2 * i)
+    assert named(tmp_path / "run")[0] == "learning rate too high"
+    assert "ranking conflict" not in named(tmp_path / "run")
+
+
+def test_a_score_that_rises_is_no_ranking_conflict(tmp_path):
+    ppo_run(tmp_path / "run", score_advantage_correlation=lambda i: max(-0.9, 0.9 - 0.2 * i))
+    assert named(tmp_path / "run") == []
+
+
+def test_length_hacking_comes_before_reward_hacking_where_a_judge_fell(tmp_path):
+    fell = {"gold_score": lambda i: 0.3 + 0.1 * min(i, 10) - 0.2 * max(0, i - 10)}
+    ppo_run(tmp_path / "run", actions=lambda i: 20 + 1.5 * i, **fell)
+    assert named(tmp_path / "run")[:2] == ["length hacking", "reward hacking"]
 
 
 def test_nothing_is_found_of_a_healthy_run(tmp_path):

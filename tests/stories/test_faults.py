@@ -1,4 +1,4 @@
-"""Diseases planted on the helpdesk, and healthy runs beside them: the doctor names the first and is silent over the second.
+"""Diseases planted on the helpdesk are named, and healthy runs beside them left alone.
 
 A part of `benchmarks/doctor.py` in three minutes; all of it, on unseen seeds and settings, is in tests/prove.
 """

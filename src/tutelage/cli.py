@@ -45,9 +45,9 @@ class Place:
     """At least so long between checkpoints; longer where writing one takes more than 3 % of that. 0: at every step."""
     skip_preflight: bool = False
     """Begin PPO without checking first whether sampler, learner, reference, reward and tokenizer fit together."""
-    on_disease: Literal["warn", "stop", "off"] = "warn"
-    """What the doctor does that looks at the run as it goes: say what it finds, also end the run where going on is a
-    waste, or nothing."""
+    on_disease: Literal["warn", "stop", "best", "off"] = "warn"
+    """What the doctor does that looks at the run as it goes: say what it finds; also end the run where going on is a
+    waste; or go back to the best checkpoint then and end there; or nothing."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,11 @@ VERBS = {
         _recipe("christiano", "ChristianoConfig", "christiano"),
         "runs/christiano",
     ),
+    "frontier": Verb(
+        "reward mix, KL budget and rule breaks: which objective to take",
+        _recipe("frontier", "FrontierConfig", "frontier"),
+        "runs/frontier",
+    ),
     "recipe sentiment": Verb(
         "Ziegler 2019 in small: positive stories",
         _recipe("sentiment", "SentimentConfig", "sentiment"),
@@ -140,7 +145,7 @@ ASIDES = {
         "one reply as states, actions, rewards, returns, advantages: tutelage correspondence MODEL PROMPT",
         "tutelage.recipes.correspondence",
     ),
-    "doctor": Aside("say what went wrong in runs, and what to do: tutelage doctor RUN", "tutelage.doctor.command"),
+    "doctor": Aside("say what went wrong in runs, and what to do: tutelage doctor RUN", "tutelage.recipes.deployment"),
     "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
     "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
     "studio": Aside("look at runs and talk to their models: tutelage studio RUNS", "tutelage.studio.look.command"),
@@ -215,7 +220,8 @@ def perform(name: str, arguments: list[str]) -> int:
 
 
 def carry_out(name: str, job: Any, place: Place) -> int:
-    from tutelage.doctor.watching import Watch
+    from tutelage.doctor.returning import returned
+    from tutelage.doctor.watching import KEPT, Diseased, Watch
     from tutelage.runs.run import Run
 
     hush()
@@ -232,6 +238,7 @@ def carry_out(name: str, job: Any, place: Place) -> int:
         return 0
     run.skip_preflight = place.skip_preflight
     run.watch = Watch(place.on_disease)
+    run.checkpoints = dataclasses.replace(run.checkpoints, keep=KEPT if place.on_disease == "best" else 2)
     run.trackers = tuple(tracker(each, run.path) for each in place.track)
     try:
         with labelling_page(job, run.path):
@@ -242,12 +249,15 @@ def carry_out(name: str, job: Any, place: Place) -> int:
         return 130
     except BaseException as error:
         run.interrupted(type(error).__name__)
-        raise
+        if place.on_disease != "best" or not isinstance(error, Diseased) or not returned(error):
+            raise
+    else:
+        say(run)
+        return 0
     finally:
         for each in run.trackers:
             each.close()
-    say(run)
-    return 0
+    return carry_out(name, job, dataclasses.replace(place, resume=True, overwrite=False))
 
 
 @contextmanager

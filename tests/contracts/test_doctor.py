@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,10 +25,12 @@ from tests.sick_runs import (
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.cli import run_command
-from tutelage.doctor.chart import chart_of
+from tutelage.doctor.chart import chart_of, read_stage
 from tutelage.doctor.diagnosis import DISEASES, diagnose
-from tutelage.doctor.watching import FIRST, Diseased, Watch
+from tutelage.doctor.returning import best_before, returned
+from tutelage.doctor.watching import FIRST, KEPT, Diseased, Watch
 from tutelage.report.page import write as write_report
+from tutelage.runs.checkpoints import Checkpoints
 from tutelage.runs.run import Run
 
 BY_NAME = {each.name: each for each in DISEASES}
@@ -264,6 +268,96 @@ def test_a_verb_is_stopped_by_its_doctor(model_folder, files, capsys):
     assert json.loads((out / "state.json").read_text())["stopped_by"] == "Diseased"
     assert run_command([*command, "--resume"]) == 0
     assert len((out / "events.jsonl").read_text().splitlines()) == 14
+
+
+def silence(prompts, responses):
+    """Pays for saying nothing: a policy that learns it ends at once."""
+    return [-float(len(each)) for each in responses]
+
+
+def stepwise(path, sick_from, steps=30):
+    """A run by hand whose weight is its step, ill from a step on."""
+    run = Run.create(path, {"kl_coefficient": 0.0}, resume=path.exists(), checkpoint_seconds=0.0)
+    run.watch, run.checkpoints = Watch("best"), replace(run.checkpoints, keep=KEPT)
+    weight = Weight()
+    for step in run.steps(steps, state={"learner": weight}):
+        weight.value = step + 1
+        kl = 60.0 if step >= sick_from else 2.0
+        run.record(step, {"score": score_of(step), "kl_nats_per_sequence": kl, "kl_nats_per_action": kl / 30})
+    return run, weight
+
+
+class Weight:
+    value = 0
+
+    def state(self):
+        return {"value": self.value}
+
+    def restore(self, state):
+        self.value = state["value"]
+
+
+def test_it_goes_back_to_the_last_checkpoint_before_the_disease(tmp_path, capsys):
+    """Weights after twelve updates are those of the record of step 12, which is ill. Of the checkpoints two
+    newest stay and others are spread over the run, so that one from before is left, however late the alarm came."""
+    with pytest.raises(Diseased) as caught:
+        stepwise(tmp_path / "run", 12)
+    kept = caught.value.run.checkpoints.steps()
+    assert caught.value.finding.step == 12 and len(kept) <= KEPT + 1
+    assert returned(caught.value)
+    told = json.loads((tmp_path / "run" / "went-back.json").read_text())
+    assert told["step"] == max(step for step in kept if step < 12) >= 6
+    assert told["disease"] == "KL runaway" and "no judge" in told["why"]
+    recorded = (tmp_path / "run" / "events-before-going-back.jsonl").read_text().splitlines()
+    assert len(recorded) > 14  # what was seen is kept
+    run, weight = stepwise(tmp_path / "run", 12)
+    assert weight.value == told["step"]
+    assert len((tmp_path / "run" / "events.jsonl").read_text().splitlines()) == told["step"]
+    run.mark_finished({})
+    assert f"step {told['step']}" in write_report(tmp_path / "run").read_text()
+
+
+def test_a_judge_chooses_among_the_checkpoints_before_it(tmp_path):
+    """Means over the five steps up to each: -6 at step 4, -1.4 at 9, -2 at 12."""
+    ppo_run(tmp_path / "run", gold_score=lambda i: -abs(i - 8.0))
+    stage = read_stage(tmp_path / "run")
+    assert best_before(stage, 20, [4, 9, 12, 16]) == (9, "where gold_score is highest of the checkpoints before it")
+    assert best_before(stage, 9, [4, 9, 12])[0] == 4  # the checkpoint of the onset is ill already
+    assert best_before(stage, 4, [4, 9])[0] is None
+
+
+def test_checkpoints_are_spread(tmp_path):
+    found = Checkpoints(tmp_path, keep=6)
+    for step in range(1, 101):
+        found.save(step, {"x": step}, {})
+    kept = found.steps()
+    assert kept[-2:] == [99, 100] and len(kept) == 6
+    assert max(after - before for before, after in pairwise([0, *kept])) <= 45
+    two = Checkpoints(tmp_path / "two")
+    for step in range(1, 9):
+        two.save(step, {"x": step}, {}, score=-abs(step - 3.0))
+    assert two.steps() == [3, 7, 8]
+
+
+def test_without_a_checkpoint_from_before_it_only_stops(tmp_path, capsys):
+    with pytest.raises(Diseased) as caught:
+        stepwise(tmp_path / "run", 0)
+    assert not returned(caught.value)
+    assert "no checkpoint from before it" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "went-back.json").exists()
+
+
+def test_a_verb_goes_back_by_itself(model_folder, files, capsys):
+    quick = ["--max-new-tokens", "16", "--steps", "40", "--trajectories", "16", "--skip-preflight"]
+    command = ["ppo", "--model", str(model_folder), "--data", str(files / "prompts.jsonl"), *quick]
+    command += ["--reward", f"{__name__}:silence", "--kl-coefficient", "0", "--learning-rate", "0.01"]
+    command += ["--checkpoint-seconds", "0", "--on-disease", "best", "--out", str(files / "out")]
+    assert run_command(command) == 0
+    told = json.loads((files / "out" / "went-back.json").read_text())
+    assert "goes back from step" in capsys.readouterr().err
+    assert len((files / "out" / "events.jsonl").read_text().splitlines()) == told["step"]
+    assert (files / "out" / "model").is_dir()
+    assert json.loads((files / "out" / "state.json").read_text())["status"] == "finished"
 
 
 # --- hostile folders

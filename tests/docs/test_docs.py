@@ -17,7 +17,7 @@ from tutelage.data.columns import Coding, Columns, Number, Picking, parse_column
 from tutelage.data.files import READERS
 from tutelage.data.questions import Pair, Question
 from tutelage.data.records import Candidate, Comparison, Context, Record, Verdict
-from tutelage.doctor.diagnosis import DISEASES
+from tutelage.doctor.diagnosis import AFTER_DEPLOYMENT, DISEASES
 from tutelage.evaluation import win_rates
 from tutelage.evaluation.label_counts import Point, curve
 from tutelage.evaluation.reward_models import report
@@ -99,8 +99,9 @@ def length(prompts, responses):
 
 def test_every_disease_and_every_threshold_is_documented():
     page = text("doctor.md")
-    assert re.findall(r"^### (.+)$", page, flags=re.M) == [each.name for each in DISEASES]
-    for each in DISEASES:
+    everything = (*DISEASES, AFTER_DEPLOYMENT)
+    assert re.findall(r"^### (.+)$", page, flags=re.M) == [each.name for each in everything]
+    for each in everything:
         pages = {each.examine.__module__, *(EVIDENCE.get(each.name, ()))}
         part = page.split(f"### {each.name}\n")[1].split("\n### ")[0]
         for module in map(importlib.import_module, pages):
@@ -130,7 +131,7 @@ def test_every_flag_that_the_doctor_names_exists(capsys):
     named = set(re.findall(r"--[a-z][a-z-]+", pages + text("doctor.md"))) | {
         f"--{name}".replace("_", "-") for name in re.findall(r'stage\.flag\("(\w+)"\)', pages)
     }
-    assert not named - known - {"--json"}, named - known
+    assert not named - known - {"--json", "--deployed"}, named - known
 
 
 def test_metrics_say_unit_reduction_and_what_to_do():

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tutelage.data.errors import InputError
+from tutelage.doctor.deployed import Deployment
 from tutelage.doctor.judgements import Judgement, judgements_in, judgements_of
 from tutelage.doctor.series import Series
 from tutelage.runs.files import read_json, read_lines
@@ -80,10 +81,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Chart:
-    """A run: its own folder first, then its stages."""
+    """A run: its own folder first, then its stages. deployed: what came back from the world, where it was given."""
 
     path: Path
     stages: tuple[Stage, ...]
+    deployed: Deployment | None = None
 
     def of_kind(self, kind: Kind) -> list[Stage]:
         return [stage for stage in self.stages if stage.kind == kind]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from tutelage.data.errors import InputError
+from tutelage.doctor.deployed import Deployment
 from tutelage.doctor.diagnosis import DISEASES, Diagnosis, diagnose
 from tutelage.doctor.finding import Finding
 
@@ -21,11 +24,14 @@ class Doctor:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, of stages of runs, or of a labelling project."""
+    deployed: Path | None = None
+    """Samples from the world (prompt and response): tell whether prompts or replies drifted from those of the run."""
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print findings as JSON instead of words."""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], deployment: Callable[[Path, Path], Deployment] | None = None) -> int:
+    """deployment: (run, file of samples) -> what stands in both, with the likelihoods that only policies can tell."""
     asked = tyro.cli(
         Doctor,
         args=arguments,
@@ -33,7 +39,10 @@ def main(arguments: list[str]) -> int:
         description=Doctor.__doc__,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    found = [diagnose(path) for path in asked.runs]
+    if asked.deployed is not None and (len(asked.runs) != 1 or deployment is None):
+        raise InputError(f"--deployed {asked.deployed} belongs to one run, got {len(asked.runs)}.")
+    world = deployment(asked.runs[0], asked.deployed) if deployment and asked.deployed else None
+    found = [diagnose(path, world) for path in asked.runs]
     if asked.as_json:
         print(json.dumps([each.row() for each in found], indent=2, ensure_ascii=False))
     else:

@@ -13,6 +13,7 @@ import numpy as np
 from tutelage.doctor import (
     contradictory_pairs,
     dead_critic,
+    deployment_drift,
     duplicate_pairs,
     eos_collapse,
     forgetting,
@@ -40,6 +41,7 @@ from tutelage.doctor import (
     value_clip,
 )
 from tutelage.doctor.chart import Chart, Stage, chart_of
+from tutelage.doctor.deployed import Deployment
 from tutelage.doctor.finding import SEVERITIES, Disease, Finding
 
 DISEASES: tuple[Disease, ...] = (  # where two are as severe, the one that explains more comes first
@@ -71,6 +73,7 @@ DISEASES: tuple[Disease, ...] = (  # where two are as severe, the one that expla
     contradictory_pairs.DISEASE,
     duplicate_pairs.DISEASE,
 )
+AFTER_DEPLOYMENT = deployment_drift.DISEASE  # looked for where samples from the world are given
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,23 @@ class Diagnosis:
         return {"run": str(self.path), "findings": found, "not_looked_for": list(self.unseen)}
 
 
-def diagnose(path: Path) -> Diagnosis:
-    """Everything that is found in a run folder; InputError where it is none, or damaged."""
-    run = chart_of(path)
+def diagnose(path: Path, deployed: Deployment | None = None) -> Diagnosis:
+    """Everything that is found in a run folder, and in what came back from the world where that is given.
+
+    InputError where it is no run folder, or damaged.
+    """
+    run = dataclasses.replace(chart_of(path), deployed=deployed)
     kinds = {stage.kind for stage in run.stages}
     known = {each.name for each in DISEASES if any(told_of(each, stage) for stage in run.stages)}
     unseen = tuple(each.name for each in DISEASES if each.kind in kinds and each.name not in known)
-    return Diagnosis(path, tuple(found_in(run, run.stages)), unseen)
+    return Diagnosis(path, tuple(by_severity([*found_in(run, run.stages), *drifted(run)])), unseen)
+
+
+def drifted(run: Chart) -> list[Finding]:
+    """Drift after deployment, of the first stage that optimised a policy."""
+    stage = next((each for each in run.stages if each.kind == AFTER_DEPLOYMENT.kind), run.stages[0])
+    sign = AFTER_DEPLOYMENT.examine(stage, run)
+    return [] if sign is None else [Finding.of(AFTER_DEPLOYMENT, stage, sign)]
 
 
 def told_of(disease: Disease, stage: Stage) -> bool:
@@ -108,5 +121,8 @@ def found_in(run: Chart, stages: Sequence[Stage]) -> list[Finding]:
     asked = [(disease, stage) for disease in DISEASES for stage in stages if disease.possible(stage)]
     with np.errstate(all="ignore"):  # a number near the largest one may overflow: then it is no sign of anything
         signs = [(disease, stage, disease.examine(stage, run)) for disease, stage in asked]
-    found = [Finding.of(disease, stage, sign) for disease, stage, sign in signs if sign is not None]
+    return by_severity([Finding.of(disease, stage, sign) for disease, stage, sign in signs if sign is not None])
+
+
+def by_severity(found: Sequence[Finding]) -> list[Finding]:
     return sorted(found, key=lambda each: SEVERITIES.index(each.severity))

@@ -12,7 +12,7 @@ from tutelage.doctor.diagnosis import found_in
 from tutelage.doctor.finding import Finding
 from tutelage.runs.run import Run
 
-OnDisease = Literal["warn", "stop", "off"]
+OnDisease = Literal["warn", "stop", "best", "off"]
 FIRST, EVERY, GROWS = (
     10,
     5,
@@ -20,19 +20,30 @@ FIRST, EVERY, GROWS = (
 )  # records before the first look, and between looks: ever rarer, so that looking is cheap
 
 
+KEPT = 8  # checkpoints that stay where a run may have to go back, instead of the newest two
+
+
 class Diseased(InputError):
-    """The run has a disease with which going on is a waste, and it was told to stop then."""
+    """The run has a disease with which going on is a waste, and it was told to stop then, or to go back.
+
+    finding: what was found; run: the stage that has it
+    """
+
+    def __init__(self, told: str, finding: Finding, run: Run) -> None:
+        super().__init__(told)
+        self.finding, self.run = finding, run
 
 
 @dataclass
 class Watch:
     """What `Run.watch` is set to.
 
-    on_disease: warn says what it finds; stop also ends the run at a finding of the severity "stop"
+    on_disease: warn says what it finds; stop also ends the run at a finding of the severity "stop"; best does, too, and
+        whoever carries the run out goes back then (`returning`)
     """
 
     on_disease: OnDisease
-    said: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    said: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     records: dict[str, int] = field(default_factory=dict[str, int])
     next_look: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -44,11 +55,12 @@ class Watch:
         self.next_look[name] = max(count + EVERY, int(count * GROWS))
         for finding in self._new(run):
             print(f"doctor: {in_short(finding)}", file=sys.stderr)
-            if self.on_disease == "stop" and finding.severity == "stop":
+            if self.on_disease in ("stop", "best") and finding.severity == "stop":
                 raise Diseased(
                     f"{run.name}: {finding.disease}. {' '.join(finding.evidence)} {finding.remedy} --on-disease "
-                    "warn goes "
-                    f"on all the same; `tutelage doctor {run.path}` tells more."
+                    f"warn goes on all the same; `tutelage doctor {run.path}` tells more.",
+                    finding,
+                    run,
                 )
 
     def _new(self, run: Run) -> list[Finding]:
@@ -60,9 +72,13 @@ class Watch:
             self.next_look[str(run.path)] = sys.maxsize
             return []
         found = found_in(Chart(run.path, (stage,)), (stage,))
-        new = [each for each in found if each.alarms and (each.disease, each.stage) not in self.said]
-        self.said |= {(each.disease, each.stage) for each in new}
+        new = [each for each in found if each.alarms and self._name(each) not in self.said]
+        self.said |= {self._name(each) for each in new}
         return new
+
+    def _name(self, finding: Finding) -> tuple[str, str, str]:
+        """With its severity: a warning that becomes a reason to stop is news."""
+        return finding.disease, finding.stage, finding.severity
 
 
 def in_short(finding: Finding) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tutelage.data.errors import InputError
-from tutelage.report import clips, doctor, evaluation, overoptimisation, plots, rounds
+from tutelage.report import clips, doctor, evaluation, objectives, overoptimisation, plots, rounds
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
+from tutelage.runs.went_back import WENT_BACK
 
 CURVES = (
     ("Scores", ("gold_score", "score")),
@@ -71,11 +72,14 @@ def rendered(run_path: Path) -> str:
             *evaluation.verdict(summary),
             *rounds.verdict(summary),
             *clips.verdict(summary),
+            *objectives.verdict(summary),
+            *returns(run_path),
         ],
         doctor=doctor.section(run_path),
         rounds=rounds.section(summary),
         clips=clips.section(run_path),
         laboratory=overoptimisation.section(summary),
+        objectives=objectives.section(summary),
         evaluation=evaluation.section(summary),
         figure=plots.methods(summary["methods"]) if summary.get("methods") else None,
         methods=summary.get("methods", []),
@@ -163,6 +167,12 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "seconds_total" in summary:
         found.append((f"{summary['seconds_total'] / 60:.1f} min", "in all", ""))
     return found
+
+
+def returns(run_path: Path) -> list[tuple[str, str, str]]:
+    """Stages that went back to an earlier checkpoint."""
+    found = [read_json(each) for each in sorted([*run_path.glob(WENT_BACK), *run_path.glob(f"*/{WENT_BACK}")])]
+    return [(f"step {row['step']}", f"of {row['from_step']}: back from {row['disease']}", row["why"]) for row in found]
 
 
 def scalars(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -86,7 +86,10 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one stage. keep: how many of the newest stay, besides the one with the highest score."""
+    """The checkpoints of one stage.
+
+    keep: how many stay, besides the one with the highest score: the newest two, others spread evenly over the run
+    """
 
     folder: Path
     keep: int = 2
@@ -176,10 +179,12 @@ class Checkpoints:
         return manifest if manifest.pop("seal", None) == _seal(manifest) else {}
 
     def _forget(self) -> None:
-        best = self.best()
-        for step in self.steps()[: -self.keep]:
-            if step != best:
-                shutil.rmtree(self.path(step))
+        kept, best = self.steps(), self.best()
+        while len(older := [step for step in kept[:-2] if step != best]) > self.keep - 2:
+            gaps = {step: after - before for before, step, after in zip([0, *kept], kept, kept[1:], strict=False)}
+            crowded = min(older, key=lambda step: gaps[step])
+            shutil.rmtree(self.path(crowded))
+            kept.remove(crowded)
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

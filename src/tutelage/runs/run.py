@@ -28,6 +28,7 @@ from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, entr
 from tutelage.runs.progress import Progress
 from tutelage.runs.settings import CHECKPOINT_SECONDS
 from tutelage.runs.trackers import Tracker
+from tutelage.runs.went_back import last_step
 
 STATE, CONFIG, EVENTS, SAMPLES, SUMMARY = "state.json", "config.json", "events.jsonl", "samples.jsonl", "summary.json"
 ANSWERS = "feedback.db"  # of a run that asks people
@@ -104,6 +105,7 @@ class Run:
         """The sub-run of a pipeline; an unfinished attempt is cut back to its last checkpoint."""
         stage = self.current = Run(self.path / name, self.trackers, name, self.checkpoint_seconds)
         stage.until, stage.skip_preflight, stage.watch = self.until, self.skip_preflight, self.watch
+        stage.checkpoints = dataclasses.replace(stage.checkpoints, keep=self.checkpoints.keep)
         if not stage.finished:
             _make_folder(stage.path)
             stage._cut_back()
@@ -124,7 +126,7 @@ class Run:
         checkpointed now and then and after the last step. best: the metric whose highest checkpoint is kept, too
         """
         self.stateful.update(state or {})
-        first = self._restore()
+        first, count = self._restore(), last_step(self.path, count)
         saved, cost = time.monotonic(), 0.0
         with Progress(self.name, count, first) as progress:
             for self.step in range(first, count):

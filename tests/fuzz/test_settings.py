@@ -75,7 +75,7 @@ def same(key: str, wanted: Any, name: str, found: Any) -> bool:
 
 def equal(wanted: Any, found: Any) -> bool:
     if isinstance(found, (int, float)) and not isinstance(found, bool):
-        return float(wanted) == float(found)
+        return wanted == found if isinstance(wanted, int) else float(wanted) == float(found)
     return wanted == found and isinstance(wanted, bool) == isinstance(found, bool)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 
 from tutelage.data.errors import InputError
 from tutelage.report import clips, doctor, evaluation, objectives, overoptimisation, plots, rounds
@@ -41,7 +41,7 @@ def write(run_path: Path) -> Path:
     """Writes RUN/report.html and returns its path."""
     try:
         text = rendered(run_path)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, TemplateError) as error:
         raise InputError(
             f"{run_path} is not what tutelage wrote ({type(error).__name__}: {str(error)[:160]}): its summary.json, "
             "events.jsonl or samples.jsonl was edited by hand, or damaged."

@@ -49,10 +49,10 @@ async function paint(place) {
 
 function styled(layout) {
   const [ink, soft, line, card] = ["--ink", "--soft", "--line", "--card"].map(colour);
-  const axis = { gridcolor: line, linecolor: line, zeroline: false, automargin: true, tickfont: { color: soft } };
+  const axis = { gridcolor: line, linecolor: line, zeroline: false, automargin: false, tickfont: { color: soft } };
   return {
     height: 220,
-    margin: { l: 44, r: 10, t: 8, b: 30 },
+    margin: { l: 54, r: 12, t: 8, b: 42 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: 12, color: soft },

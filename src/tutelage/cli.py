@@ -136,6 +136,11 @@ VERBS = {
         _recipe("sentiment", "SentimentConfig", "sentiment"),
         "runs/sentiment",
     ),
+    "recipe tamer": Verb(
+        "TAMER on Tetris and Mountain Car with scripted trainers, Sarsa(λ) beside it",
+        _recipe("tamer", "TamerConfig", "tamer_recipe"),
+        "runs/tamer",
+    ),
 }
 ASIDES = {
     "resume": Aside("continue a run that was interrupted or killed: tutelage resume RUN"),
@@ -149,6 +154,7 @@ ASIDES = {
     "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
     "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
     "studio": Aside("look at runs and talk to their models: tutelage studio RUNS", "tutelage.studio.look.command"),
+    "tamer": Aside("teach an agent a game by two keys: tutelage tamer tetris", "tutelage.studio.tamer_command"),
     "label": Aside(
         "ask people on a page: tutelage label FILE, --from-run RUN or --project DIR", "tutelage.studio.command"
     ),

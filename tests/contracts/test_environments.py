@@ -16,6 +16,8 @@ from tutelage.data.errors import InputError
 from tutelage.environments.control import Control, named
 from tutelage.environments.dialogue import Dialogue
 from tutelage.environments.language import Language
+from tutelage.environments.mountain_car import MountainCar
+from tutelage.environments.tetris import Tetris
 from tutelage.trajectory import Environment, Finish, Key, Step, Turn
 
 OPENINGS = [[5, 6, 7], [8, 9]]
@@ -67,6 +69,8 @@ CASES = {
     "dialogue": Case(lambda: Dialogue(OPENINGS, answer, turns=3), TURNS, 3),
     "cart-pole": Case(lambda: Control(named("CartPole-v1"), seed=7), (0, 1, 1), 500),
     "pendulum": Case(lambda: Control(named("Pendulum-v1"), seed=7), (np.array([0.3], np.float32),), 200),
+    "tetris": Case(lambda: Tetris(7, most=12), (0, 5, 2), 12),
+    "mountain-car": Case(lambda: MountainCar(7, most=60), (2, 0, 1), 60),
     "buoy": Case(lambda: Control(Buoy, seed=7), (np.array([0.2], np.float32),), 100),
 }
 

@@ -44,6 +44,7 @@ def counts(connection: Connection) -> dict[str, Any]:
         "seconds_per_answer": _seconds([body["times"] for body in bodies]),
         "agreement": agreement,
         "agreement_pairs": pairs,
+        "signals": connection.execute(select(func.count()).where(E.c.kind == "signalled")).scalar_one(),
         "snapshots": connection.execute(select(func.count()).select_from(schema.snapshot)).scalar_one(),
     }
 

@@ -7,7 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 ANSWERED = """SELECT 1 FROM assignment JOIN labeller ON labeller.id = assignment.labeller
-WHERE labeller.kind = 'human' AND assignment.state = 'answered' LIMIT 1"""
+WHERE labeller.kind = 'human' AND assignment.state = 'answered'
+UNION ALL SELECT 1 FROM event JOIN labeller ON labeller.id = event.actor
+WHERE labeller.kind = 'human' AND event.kind = 'signalled' LIMIT 1"""
 
 
 def holds_people(path: Path) -> bool:

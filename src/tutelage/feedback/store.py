@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tutelage.feedback import answers, asked, chain, claims, counts, erasing, imports, labels, snapshots
+from tutelage.feedback import answers, asked, chain, claims, counts, erasing, imports, labels, signals, snapshots
 from tutelage.feedback import verify as checking
 from tutelage.feedback.asking import Asking, Assignment, Label, LabellerKind, Progress, Receipt, Snapshot
 from tutelage.feedback.database import Database
@@ -171,6 +171,39 @@ class Store:
         """How far this labeller is, and everybody together."""
         with self._database.reading() as connection:
             return labels.progress(connection, self._clock(), labeller)
+
+    # --- those who watch an agent and say how good that is (signals.py)
+
+    def begin_play(self, labeller: str, game: str, settings: Mapping[str, Any]) -> str:
+        """A new agent for this person; the id of the play. settings: whatever its weights depend on beside the log."""
+        with self._database.writing() as connection:
+            return signals.begin(connection, self._clock(), labeller, game, settings)
+
+    def act(self, labeller: str, play: str, acts: signals.Acts) -> None:
+        """Keeps what the agent did."""
+        with self._database.writing() as connection:
+            signals.act(chain.Log.of(connection, self._clock()), labeller, play, acts)
+
+    def signal(
+        self, labeller: str, play: str, key: str, said: signals.Signal, acts: signals.Acts | None = None
+    ) -> Receipt:
+        """Keeps a signal, durable on return, with the actions (acts) that were not kept before it. key: the client's
+        own; the same one again returns the first receipt."""
+        with self._database.writing() as connection:
+            log = chain.Log.of(connection, self._clock())
+            if acts is not None and acts.actions:
+                signals.act(log, labeller, play, acts)
+            return signals.signal(log, labeller, play, key, said)
+
+    def plays(self, labeller: str, game: str) -> list[str]:
+        """The plays of this labeller, the newest last."""
+        with self._database.reading() as connection:
+            return signals.plays(connection, labeller, game)
+
+    def recorded(self, labeller: str, play: str) -> signals.Recorded:
+        """All that happened in a play, in order."""
+        with self._database.reading() as connection:
+            return signals.read(connection, labeller, play)
 
     # --- those who learn
 

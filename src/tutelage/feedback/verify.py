@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, select
 
 from tutelage.data.errors import InputError
 from tutelage.data.records import Verdict
-from tutelage.feedback import chain, schema
+from tutelage.feedback import chain, schema, signals
 from tutelage.feedback.chain import Event
 from tutelage.feedback.saying import turned
 from tutelage.feedback.snapshots import sum_of
@@ -61,6 +61,7 @@ class Replay:
         self.kept: dict[str, int] = {}
         self.places: dict[tuple[str, str], str] = {}
         self.candidates: dict[str, list[str]] = {}
+        self.plays: dict[str, tuple[str | None, int]] = {}
 
     def take(self, row: Any) -> None:
         """One more event; what makes no sense after those before is a fault."""
@@ -185,6 +186,11 @@ class Replay:
         for name in body["labels"]:
             self.tables["snapshot_label"][body["snapshot"], name] = {"snapshot": body["snapshot"], "label": name}
 
+    def in_a_play(self, event: Event) -> None:
+        wrong = signals.replayed(self.plays, event)
+        if wrong:
+            self.fault(event, wrong)
+
     def was_erased(self, event: Event) -> None:
         self.erased |= set(event.body["digests"])
 
@@ -264,4 +270,5 @@ ACTS: dict[str, Callable[[Replay, Event], None]] = {
     "excluded": Replay.excluded,
     "snapshot": Replay.snapshot,
     "erased": Replay.was_erased,
+    **dict.fromkeys(signals.KINDS, Replay.in_a_play),
 }

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 
 from tutelage.data.errors import InputError
-from tutelage.report import clips, doctor, evaluation, objectives, overoptimisation, plots, rounds
+from tutelage.report import clips, doctor, evaluation, objectives, overoptimisation, plots, rounds, tamer
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
 from tutelage.runs.went_back import WENT_BACK
@@ -74,10 +74,12 @@ def rendered(run_path: Path) -> str:
             *clips.verdict(summary),
             *objectives.verdict(summary),
             *returns(run_path),
+            *tamer.verdict(summary),
         ],
         doctor=doctor.section(run_path),
         rounds=rounds.section(summary),
         clips=clips.section(run_path),
+        tamer=tamer.section(summary),
         laboratory=overoptimisation.section(summary),
         objectives=objectives.section(summary),
         evaluation=evaluation.section(summary),

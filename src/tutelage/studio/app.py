@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from tutelage.feedback.asking import Refused
 from tutelage.feedback.store import Store
-from tutelage.studio import api, pages
+from tutelage.studio import api, pages, tamer
 from tutelage.studio.clips import Shelf
 from tutelage.studio.files import Files
 from tutelage.studio.live import Watcher
@@ -28,8 +28,11 @@ def application(project: Project, store: Store, sessions: Sessions, hosts: froze
     app.state.doors, app.state.pages, app.state.cookie = api.Doors(), pages.found(), cookie
     app.state.watcher, app.state.clips = Watcher(store, project.folder), Shelf(project.folder)
     app.include_router(api.router)
+    app.include_router(tamer.router)
+    app.state.plays = tamer.Plays(store)
     app.add_api_route("/", shell, response_class=HTMLResponse)
     app.state.files = Files()
+    app.add_api_route("/tamer/{game}", tamer.page, response_class=HTMLResponse)
     app.add_route("/static/{path:path}", app.state.files.serve)
     if project.also is not None:
         project.also(app)

@@ -17,12 +17,17 @@ from tutelage.studio.sessions import Session
 
 
 def shell(request: Request) -> HTMLResponse:
-    """The page. Without a session it knows nothing but how to enter."""
+    """The page on which questions are answered."""
+    return opened(request, "label.html")
+
+
+def opened(request: Request, template: str) -> HTMLResponse:
+    """A page. Without a session it knows nothing but how to enter."""
     session: Session | None = request.state.session
     state = request.app.state
     found = settings(request, session, request.state.cookie) if session is not None else None
     title = state.project.name if session is not None else "tutelage"
-    return HTMLResponse(_template().render(title=title, settings=_inert(found), files=state.files))
+    return HTMLResponse(_template(template).render(title=title, settings=_inert(found), files=state.files))
 
 
 def settings(request: Request, session: Session, cookie: str) -> dict[str, Any]:
@@ -42,11 +47,9 @@ def settings(request: Request, session: Session, cookie: str) -> dict[str, Any]:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     loader = PackageLoader("tutelage.studio")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True).get_template(
-        "label.html"
-    )
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True).get_template(name)
 
 
 def _inert(found: Any) -> Markup:

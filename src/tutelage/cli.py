@@ -137,9 +137,7 @@ VERBS = {
         "runs/sentiment",
     ),
     "recipe tamer": Verb(
-        "TAMER on Tetris and Mountain Car with scripted trainers, Sarsa(λ) beside it",
-        _recipe("tamer", "TamerConfig", "tamer_recipe"),
-        "runs/tamer",
+        "Knox & Stone 2008: games taught by hand", _recipe("tamer", "TamerConfig", "tamer_recipe"), "runs/tamer"
     ),
 }
 ASIDES = {
@@ -155,9 +153,7 @@ ASIDES = {
     "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
     "studio": Aside("look at runs and talk to their models: tutelage studio RUNS", "tutelage.studio.look.command"),
     "tamer": Aside("teach an agent a game by two keys: tutelage tamer tetris", "tutelage.studio.tamer_command"),
-    "label": Aside(
-        "ask people on a page: tutelage label FILE, --from-run RUN or --project DIR", "tutelage.studio.command"
-    ),
+    "label": Aside("ask people on a page: tutelage label FILE (or --from-run RUN)", "tutelage.studio.command"),
 }
 
 

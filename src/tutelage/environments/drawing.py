@@ -26,8 +26,9 @@ def frames(name: str, scenes_TS: np.ndarray, size: tuple[int, int]) -> np.ndarra
 @lru_cache(maxsize=2)
 def _studio(name: str, size: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
     os.environ.setdefault("MUJOCO_GL", "egl")
-    import mujoco
+    import mujoco as physics  # its names are those of a compiled module, which a type checker does not see
 
+    mujoco: Any = physics
     model: Any = named(name)().unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
     width, height = size
     return model, mujoco.MjData(model), mujoco.Renderer(model, height, width), mujoco

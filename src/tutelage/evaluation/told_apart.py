@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -49,7 +50,9 @@ def told_apart(first: Sequence[str], second: Sequence[str], groups: Sequence[str
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     _, groups_N = np.unique(np.asarray(groups), return_inverse=True)
     try:
-        scores_N = cross_val_predict(model, texts, second_N, groups=groups_N, cv=folds, method="decision_function")
+        scores_N: np.ndarray = np.asarray(
+            cross_val_predict(model, texts, second_N, groups=groups_N, cv=folds, method="decision_function")
+        )
         model.fit(texts, second_N)
     except ValueError:  # no word stands in two texts
         return None
@@ -59,7 +62,8 @@ def told_apart(first: Sequence[str], second: Sequence[str], groups: Sequence[str
 
     found, low, high = intervals.bootstrapped(area, groups_N, DRAWS, seed)
     names = np.asarray(model[0].get_feature_names_out())
-    order = np.argsort(model[1].coef_[0])
+    classifier: Any = model[1]
+    order = np.argsort(classifier.coef_[0])
     return ToldApart(found, low, high, tuple(names[order[:WORDS_SHOWN]]), tuple(names[order[::-1][:WORDS_SHOWN]]))
 
 

@@ -141,8 +141,8 @@ def cut(
         lengths_B=torch.from_numpy(lengths_B),
         terminated_B=torch.from_numpy(terminated_N[rows_B] & last_B),
         keys=tuple(
-            Key(keys[row].step, keys[row].prompt, keys[row].sample + len(keys) * int(number))
-            for row, number in zip(rows_B, numbers_B)
+            Key(keys[row].step, keys[row].prompt, keys[row].sample + len(keys) * number)
+            for row, number in zip(rows_B.tolist(), numbers_B.tolist())
         ),
         extras={"true_rewards": taken("true_rewards", mask_BT), "scenes": taken("scenes", there_BS)},
     )

@@ -32,4 +32,4 @@ def undominated(points_NK: np.ndarray) -> np.ndarray:
     """[N] whether no other point is as good everywhere and better somewhere; larger is better on each of K axes."""
     as_good_NN = (points_NK[:, None] >= points_NK[None]).all(axis=2)
     better_NN = (points_NK[:, None] > points_NK[None]).any(axis=2)
-    return ~(as_good_NN & better_NN).any(axis=0)
+    return np.logical_not(np.any(as_good_NN & better_NN, axis=0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import ks_2samp  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
@@ -13,5 +15,5 @@ def kolmogorov_smirnov(first_N: np.ndarray, second_M: np.ndarray) -> tuple[float
     """
     if not len(first_N) or not len(second_M):
         raise ValueError(f"two samples need numbers, got {len(first_N)} and {len(second_M)}")
-    found = ks_2samp(np.asarray(first_N, dtype=np.float64), np.asarray(second_M, dtype=np.float64), method="asymp")
-    return float(found.statistic), float(found.pvalue)  # pyright: ignore[reportAttributeAccessIssue]
+    found: Any = ks_2samp(np.asarray(first_N, dtype=np.float64), np.asarray(second_M, dtype=np.float64), method="asymp")
+    return float(found.statistic), float(found.pvalue)

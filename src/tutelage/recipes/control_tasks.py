@@ -177,12 +177,13 @@ def mujoco(name: str, clip_steps: int, seconds_per_step: float, **options: Any) 
     make = named(name, disable_env_checker=True, **options)
     game = make()
     observed, box = game.observation_space, game.action_space
+    assert observed.shape is not None  # a body's observation is a box
     game.close()
     return ControlTask(
         name=name,
         environment=_body(make, 1000),
         horizon=1000,
-        observation_size=int(np.prod(observed.shape)),  # pyright: ignore[reportArgumentType]
+        observation_size=int(np.prod(observed.shape)),
         actions=Torques(tuple(map(float, box.low)), tuple(map(float, box.high))),  # pyright: ignore
         ppo=MUJOCO_PPO,
         piece=100,

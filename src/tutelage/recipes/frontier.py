@@ -107,7 +107,7 @@ def smaller(config: FrontierConfig) -> FrontierConfig:
         kl_budgets=(3.0, 8.0),
         labels=600,
         evaluation_prompts=128,
-        sft=replace(config.sft, steps=min(config.sft.steps, 350)),
+        sft=replace(config.sft, steps=min(config.sft.steps or 350, 350)),
         ppo=replace(config.ppo, steps=min(config.ppo.steps, 20), trajectories=min(config.ppo.trajectories, 32)),
     )
 

@@ -154,7 +154,7 @@ def meet(request: Request, body: Meet) -> Response:
         path = playing.model(name, "policy")
         prompt, [replies[name]] = done(partial(playing.bench.replies, path, said, drawing, 1))
     given = arena.asked(playing.store, session_of(request).labeller, prompt, replies, drawing.row)
-    return told(assignment(given))
+    return told(assignment(given, request.app.state.clips))
 
 
 @router.post("/judge")

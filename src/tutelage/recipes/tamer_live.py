@@ -124,8 +124,8 @@ class Play:
                 action = self.trainee.choose(features_AF)
                 drawn = self.kind.draws(self.current, expected_A, action)
                 self.pending.append(action)
-                self.frame = {"step": self.steps, "game": self.game, "action": action, **drawn}
-                self.frame |= expectations(expected_A, action) | self._do(action)
+                frame = {"step": self.steps, "game": self.game, "action": action, **drawn}
+                self.frame = {**frame, **expectations(expected_A, action), **self._do(action)}
                 if len(self.pending) >= KEPT_AT_ONCE or self.frame["over"]:
                     self.keep()
             return self.frame
@@ -193,7 +193,7 @@ class Play:
         expected_A = self.trainee.expected.of(self.current.features_AF)
         drawn = self.kind.draws(self.current, expected_A, action)
         frame = {"step": self.steps, "game": self.game, "action": action, "signals": [], **drawn}
-        return frame | expectations(expected_A, action) | self._do(action)
+        return {**frame, **expectations(expected_A, action), **self._do(action)}
 
     def _do(self, action: int) -> dict[str, Any]:
         """One step of the game; the next game begins where this one is over."""

@@ -8,7 +8,7 @@ import { say, tell } from "../say.js";
 import { mountainCar, tetris } from "./drawing.js";
 import { Pace } from "./pace.js";
 import * as panel from "./panel.js";
-import { Signals, now } from "./signals.js";
+import { Signals, nextFrame, now, pauseFor } from "./signals.js";
 
 const GAMES = {
   tetris: { draw: tetris, slowest: 4, fastest: 0.25, pace: 1.5, rest: 1.5, unit: "lines", score: (game) => game.lines, step: "placement" },
@@ -85,7 +85,7 @@ async function toggleTraining() {
 
 async function anew() {
   if (told.signals && !confirmed("new", "The agent forgets what you taught it. Press again to begin a new one.")) return;
-  stopBack();
+  back = null;
   await open(true);
   tell("A new agent, which knows nothing.");
 }
@@ -129,7 +129,7 @@ function stop() {
   paused = true;
   turn += 1;
   signals.ended();
-  stopBack();
+  back = null;
   controls();
 }
 
@@ -169,9 +169,6 @@ async function shown(found, mine, seconds = pace.seconds) {
   }
 }
 
-const nextFrame = () => new Promise((done) => (document.hidden ? setTimeout(done, 100) : requestAnimationFrame(done)));
-const pauseFor = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
-
 async function playBack(number) {
   if (back) return go();
   stop();
@@ -189,10 +186,6 @@ async function playBack(number) {
   back = null;
   tell("That was all. P goes on with the game.");
   controls();
-}
-
-function stopBack() {
-  back = null;
 }
 
 /** The answer, or null where there is none; then the page says why. */

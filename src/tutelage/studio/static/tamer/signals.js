@@ -3,10 +3,12 @@
 
 import { Refused, post } from "../requests.js";
 
-const AGAIN_MS = 500;
+const AGAIN_SECONDS = 0.5;
 const SEEN_SECONDS = 5;
 
 export const now = () => performance.now() / 1000;
+export const pauseFor = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+export const nextFrame = () => (document.hidden ? pauseFor(0.1) : new Promise((done) => requestAnimationFrame(done)));
 
 export class Signals {
   /** learned(said, answer) hears what a signal did, trouble(text) what went wrong, changed(count) how many wait. */
@@ -51,7 +53,7 @@ export class Signals {
       } catch (error) {
         if (error instanceof Refused) this.waiting.shift();
         this.trouble(error instanceof Refused ? error.message : "The server does not answer. What you said is kept here.");
-        if (!(error instanceof Refused)) await new Promise((done) => setTimeout(done, AGAIN_MS));
+        if (!(error instanceof Refused)) await pauseFor(AGAIN_SECONDS);
       }
       this.changed(this.waiting.length);
     }

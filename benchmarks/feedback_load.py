@@ -1,13 +1,14 @@
 """Fifty people answer over HTTP while the server is killed five times; then every answer is accounted for.
 
     python benchmarks/feedback_load.py [--store postgresql://...] [--people 50] [--questions 2000] [--overlap 3]
-        [--kills 5] [--think 1.0] [--json]
+        [--kills 5] [--think 1.0] [--kinds pair ranking good rating rules edit] [--json]
 
 The server is `tutelage label --project`, a process of its own, ended with SIGKILL at random moments and started again.
 Each person holds up to three questions, thinks (exponential, mean --think seconds), answers, and sends an answer again
 under its key until it is acknowledged. 3 % of the answers are sent twice all the same, 3 % are taken back and given
-anew, 2 % of the questions are skipped. Whom they choose follows from the texts alone, so that a side that was mistaken
-on the way is found. Times are what a person's machine sees: HTTP, the waiting for a free processor, and the disk;
+anew, 2 % of the questions are skipped. What they say follows from the texts alone, so that a side that was mistaken
+on the way is found. --kinds: of which kinds the questions are, in turn.
+Times are what a person's machine sees: HTTP, the waiting for a free processor, and the disk;
 once over all requests, and once without the three seconds after a start of the server, when all fifty come at once.
 server_cpu_ms is what a request costs the server's processor, whatever else the machine does.
 """
@@ -35,6 +36,7 @@ import psutil
 
 from tutelage.data.records import Candidate, Context
 from tutelage.feedback.asking import Asking
+from tutelage.feedback.forms import INSTRUCTGPT, Form
 from tutelage.feedback.store import Store
 from tutelage.studio.sessions import Sessions
 
@@ -130,12 +132,13 @@ class Person:
         if self.chance.random() < SKIPPED:
             await self.post("skip", {**held, "reason": "unclear"})
             return
-        better = max(each["shown"], key=lambda shown: (score(shown["plain"]), shown["plain"]))
-        body = {**held, "verdict": {"choice": better["id"]}}
+        texts = {shown["id"]: shown["plain"] for shown in each["shown"]}
+        verdict = SAYS[each["kind"]](texts)
+        body = {**held, "verdict": verdict}
         sent = [self.post("answer", body) for _ in range(2 if self.chance.random() < TWICE else 1)]
         receipts = await asyncio.gather(*sent)
         assert len({receipt["event"] for receipt in receipts}) == 1, "one key, two answers"
-        self.load.acknowledged[receipts[0]["event"]] = better["plain"]
+        self.load.acknowledged[receipts[0]["event"]] = in_texts(verdict, texts)
         if self.chance.random() < BACK:
             again = await self.post("undo", {"key": uuid.uuid4().hex, "event": receipts[0]["event"]})
             self.load.taken_back.add(receipts[0]["event"])
@@ -145,6 +148,63 @@ class Person:
 def score(text: str) -> int:
     """A taste that depends on the words alone: the number at the end, scrambled."""
     return int(text.rsplit(" ", 1)[1]) * 2_654_435_761 % 1_000_003
+
+
+def pair(texts: dict[str, str]) -> dict[str, Any]:
+    return {"choice": max(texts, key=lambda name: (score(texts[name]), texts[name]))}
+
+
+def ranking(texts: dict[str, str]) -> dict[str, Any]:
+    """Three places at most, so that there are ties."""
+    places = [[name for name in texts if score(texts[name]) % 3 == place] for place in range(3)]
+    found = [place for place in places if place]
+    return {"ranking": found} if len(found) > 1 else {"tie": True}
+
+
+def good(texts: dict[str, str]) -> dict[str, Any]:
+    return {"ratings": {"label": {name: score(text) % 2 for name, text in texts.items()}}}
+
+
+def rating(texts: dict[str, str]) -> dict[str, Any]:
+    flagged = {name: int(score(text) % 5 == 0) for name, text in texts.items()}
+    return {
+        "ratings": {"overall": {name: 1 + score(text) % 7 for name, text in texts.items()}, "hallucination": flagged}
+    }
+
+
+def rules(texts: dict[str, str]) -> dict[str, Any]:
+    return {"rules": {RULE: {name: (True, None, False)[score(text) % 3] for name, text in texts.items()}}}
+
+
+def edit(texts: dict[str, str]) -> dict[str, Any]:
+    return {"edits": {name: f"{text}, edited" for name, text in texts.items()}}
+
+
+RULE = "Do not insult anybody."
+SAYS = {"pair": pair, "ranking": ranking, "good": good, "rating": rating, "rules": rules, "edit": edit}
+FORMS = {"rating": INSTRUCTGPT.row(), "rules": Form(rule=RULE).row()}
+WIDTH = {"pair": 2, "ranking": 5}
+
+
+def in_texts(verdict: dict[str, Any], texts: dict[str, str]) -> str:
+    """What was said, with texts instead of names, so that both sides of the wire can be compared."""
+
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {texts.get(name, name): turned(inner) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return sorted(map(turned, value)) if all(isinstance(each, str) for each in value) else [*map(turned, value)]
+        return texts.get(value, value) if isinstance(value, str) else value
+
+    said = (
+        {"ranking": [list(texts)]}
+        if verdict.get("tie")
+        else {name: verdict[name] for name in NAMED if verdict.get(name)}
+    )
+    return json.dumps(turned(said), sort_keys=True)
+
+
+NAMED = ("choice", "ranking", "ratings", "rules", "edits")
 
 
 async def killed(load: Load, times: int, chance: random.Random) -> None:
@@ -187,14 +247,15 @@ async def crowd(load: Load, people: list[tuple[str, str]], kills: int) -> None:
         await client.aclose()
 
 
-def questions(count: int, overlap: int) -> list[Asking]:
-    def candidates(number: int) -> tuple[Candidate, ...]:
-        return tuple(Candidate(id=f"c{number}-{i}", text=f"reply {2 * number + i}") for i in range(2))
+def questions(count: int, overlap: int, kinds: list[str]) -> list[Asking]:
+    def asking(number: int) -> Asking:
+        kind = kinds[number % len(kinds)]
+        width = WIDTH.get(kind, 1)
+        candidates = tuple(Candidate(id=f"c{number}-{i}", text=f"reply {5 * number + i}") for i in range(width))
+        about = {"name": f"q{number}", "wanted": overlap, "form": FORMS.get(kind, {})}
+        return Asking(Context(prompt=f"prompt {number}"), candidates, kind, **about)
 
-    return [
-        Asking(Context(prompt=f"prompt {number}"), candidates(number), name=f"q{number}", wanted=overlap)
-        for number in range(count)
-    ]
+    return [asking(number) for number in range(count)]
 
 
 def main() -> int:
@@ -206,7 +267,7 @@ def main() -> int:
         place = asked.store or str(Path(folder) / "feedback.db")
         load = Load(Path(folder), place, port, asked.think, asked.questions * asked.overlap)
         with Store.open(place) as store:
-            store.ask(questions(asked.questions, asked.overlap))
+            store.ask(questions(asked.questions, asked.overlap, asked.kinds))
             names = [(f"person {i}", store.labeller(f"person {i}")) for i in range(asked.people)]
         sessions = Sessions(load.folder / "sessions.json")
         cookies = [sessions.enter(sessions.link(labeller, name)) or "" for name, labeller in names]
@@ -232,7 +293,7 @@ def accounted(load: Load, asked: argparse.Namespace, seconds: float) -> dict[str
     counted = [each for each in labels if each.state == "counted"]
     people = {(each.question, each.comparison.verdict.rater) for each in labels}
     standing = load.acknowledged.keys() - load.taken_back
-    wrong = [name for name in standing & present.keys() if chosen(present[name]) != load.acknowledged[name]]
+    wrong = [name for name in standing & present.keys() if told(present[name]) != load.acknowledged[name]]
     checks = {
         f"{len(counted)} labels counted, {load.wanted} wanted": len(counted) != load.wanted,
         f"{len(labels) - len(people)} answers of one person to one question twice": len(people) != len(labels),
@@ -251,6 +312,7 @@ def accounted(load: Load, asked: argparse.Namespace, seconds: float) -> dict[str
     return {
         "database": "postgresql" if "://" in load.store else "sqlite",
         "people": asked.people,
+        "kinds": " ".join(f"{kind} {count}" for kind, count in sorted(stats["by_kind"].items())),
         "wanted": load.wanted,
         "counted": len(counted),
         "surplus": len(labels) - len(counted),
@@ -270,8 +332,10 @@ def accounted(load: Load, asked: argparse.Namespace, seconds: float) -> dict[str
     }
 
 
-def chosen(label: Any) -> str:
-    return label.comparison.texts[label.comparison.chosen()]
+def told(label: Any) -> str:
+    """What the store holds of an answer, in texts."""
+    comparison = label.comparison
+    return in_texts(comparison.verdict.row(), {each.id: each.text or "" for each in comparison.candidates})
 
 
 def quantile_ms(seconds: list[float], share: float) -> float | None:
@@ -288,6 +352,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--overlap", type=int, default=3)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--think", type=float, default=1.0)
+    parser.add_argument("--kinds", nargs="+", choices=sorted(SAYS), default=["pair"])
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

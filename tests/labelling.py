@@ -21,12 +21,14 @@ import uvicorn
 
 from tutelage.feedback.store import Store
 from tutelage.studio.app import application
+from tutelage.studio.members import Member, Members
 from tutelage.studio.project import Project, Settings
 from tutelage.studio.server import bound, names
 from tutelage.studio.sessions import Sessions
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = "from tutelage.cli import main; main()"
+PATIENCE_MS = int(os.environ.get("TUTELAGE_PATIENCE_MS", "30000"))  # with a page; more on a machine that is busy
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking")
 WATCH = """
@@ -34,7 +36,7 @@ window.questions = []; window.violations = [];
 document.addEventListener("question", (event) => window.questions.push([event.detail, performance.now()]));
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
 """
-READY = "() => document.querySelector('#question:not([aria-busy]) .pair')"
+READY = "() => document.querySelector('#question:not([aria-busy]) > *')"
 
 
 def chromium() -> str | None:
@@ -95,7 +97,9 @@ class Command:
 class Served:
     """The application in a thread of this process, with as many labellers as one likes."""
 
-    def __init__(self, folder: Path, questions: Sequence[Any], settings: Settings | None = None) -> None:
+    def __init__(
+        self, folder: Path, questions: Sequence[Any], settings: Settings | None = None, voices: Sequence[Any] = ()
+    ) -> None:
         self.store = Store.open(folder / "feedback.db")
         self.store.ask(questions)
         self.sessions = Sessions(folder / "sessions.json")
@@ -103,7 +107,8 @@ class Served:
         port = self.socket.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}/"
         project = Project(folder, folder / "feedback.db", settings or Settings())
-        app = application(project, self.store, self.sessions, names("127.0.0.1", port))
+        app = application(project, self.store, self.sessions, names("127.0.0.1", port), voices)
+        self.members: Members = app.app.state.members  # pyright: ignore
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)  # pyright: ignore
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
@@ -111,6 +116,15 @@ class Served:
 
     def link(self, name: str = "ann") -> str:
         return f"{self.address}?t={self.sessions.link(self.store.labeller(name), name)}"
+
+    def invite(self, name: str, role: Any = "labeller") -> str:
+        """A link for one person with one role."""
+        return f"{self.address}?t={self.members.invite(self.store.labeller(name), name, role, 1.0)}"
+
+    def willing(self, name: str) -> None:
+        """Makes this person one who wants to see texts that may distress."""
+        labeller = self.store.labeller(name)
+        self.members.keep(Member(labeller, name, "labeller", 0.0, warned=True))
 
     def close(self) -> None:
         self.server.should_exit = True
@@ -124,6 +138,7 @@ class Person:
 
     def __init__(self, browser: Any, **context: Any) -> None:
         self.context = browser.new_context(**context)
+        self.context.set_default_timeout(PATIENCE_MS)
         self.context.add_init_script(WATCH)
         self.page = self.context.new_page()
         self.errors: list[str] = []

@@ -54,8 +54,8 @@ def person(browser):
 def served(tmp_path):
     made: list[Served] = []
 
-    def make(questions, settings=None) -> Served:
-        made.append(Served(tmp_path, questions, settings))
+    def make(questions, settings=None, voices=()) -> Served:
+        made.append(Served(tmp_path, questions, settings, voices))
         return made[-1]
 
     yield make

@@ -207,7 +207,7 @@ def test_the_newest_migration_is_the_version_of_the_tables():
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "0003", "0002"
 def upgrade():
     op.add_column("question", sa.Column("colour", sa.Text()))
 """
@@ -215,17 +215,17 @@ def upgrade():
 
 def test_an_older_store_is_brought_up_to_date_when_it_is_opened(filled, tmp_path, monkeypatch):
     (tmp_path / "versions").mkdir()
-    (tmp_path / "versions" / "0002_next.py").write_text(NEXT)
+    (tmp_path / "versions" / "0003_next.py").write_text(NEXT)
     monkeypatch.setattr(upgrading, "VERSIONS", (*upgrading.VERSIONS, tmp_path / "versions"))
-    monkeypatch.setattr(schema, "VERSION", "0002")
+    monkeypatch.setattr(schema, "VERSION", "0003")
     opened = Database(filled)
     with opened.reading() as connection:
         assert "colour" in [each["name"] for each in sqlalchemy.inspect(connection).get_columns("question")]
-        assert opening.version_of(connection) == "0002"
+        assert opening.version_of(connection) == "0003"
     opened.close()
 
 
 def test_a_store_of_a_newer_tutelage_is_refused(filled):
     run(filled, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(InputError, match="version 9999, and this tutelage knows versions up to 0001"):
+    with pytest.raises(InputError, match="version 9999, and this tutelage knows versions up to 0002"):
         Store.open(filled)

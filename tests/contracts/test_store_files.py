@@ -105,7 +105,7 @@ def test_names_and_notes_stay_behind_unless_asked_for(folder):
 
 def test_preferences_are_what_trl_reads(folder, capsys):
     assert tutelage("export", folder, "--out", folder / "p.jsonl", "--format", "preference") == 0
-    assert "4 left out: nobody won" in capsys.readouterr().out
+    assert "3 left out: nobody won" in capsys.readouterr().out
     rows = lines(folder / "p.jsonl")
     first = {"prompt": "prompt of q1", "chosen": "first", "rejected": "second", "margin": 0.5}
     assert rows[0] == first and rows[1] == {**first, "chosen": "second", "rejected": "first"}
@@ -116,6 +116,8 @@ def test_preferences_are_what_trl_reads(folder, capsys):
     assert sorted(ranked) == [("yyy", "xxx"), ("yyy", "zzz")]
     clip = [(row["chosen"], row["rejected"]) for row in rows if row["prompt"] == "of clip"]
     assert clip == [("zzz", "xxx"), ("zzz", "yyy")]
+    edited = [(row["chosen"], row["rejected"]) for row in rows if row["prompt"] == "of edit"]
+    assert edited == [("better", "xxx")]
     assert tutelage("export", folder, "--out", folder / "d.jsonl", "--format", "dpo") == 0
     assert lines(folder / "d.jsonl") == [{name: row[name] for name in ("prompt", "chosen", "rejected")} for row in rows]
 

@@ -39,3 +39,25 @@ def test_a_few_people_and_two_kills(backend, tmp_path):
         found = run(url, *flags)
     assert found["faults"] == []
     assert (found["counted"], found["kills"]) == (80, 2)
+
+
+FIVE = ("--kinds", "pair", "ranking", "good", "rating", "rules")
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_twenty_people_and_five_kinds_of_question(backend, tmp_path):
+    with database(backend, tmp_path) as url:
+        found = run(url, *FIVE, "--people", "20", "--questions", "400", "--kills", "4", "--think", "0.3")
+    assert found["faults"] == []
+    assert (found["counted"], found["kills"]) == (1200, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_few_people_and_every_kind_of_question(backend, tmp_path):
+    flags = ("--people", "6", "--questions", "36", "--overlap", "2", "--kills", "1", "--think", "0.05")
+    with database(backend, tmp_path) as url:
+        found = run(url, *FIVE, "edit", *flags)
+    assert found["faults"] == []
+    assert found["counted"] == 72

@@ -36,20 +36,20 @@ def pairs(source: str, report: ReadReport) -> Iterator[Asked]:
     """Every pair of a file, folder or hub id; the report counts as they are taken."""
     for row in read_rows(source):
         report.rows_read += 1
-        found = _pair(row)
+        found = pair_of(row)
         if isinstance(found, str):
             report.drop(row, found)
         else:
             yield found
 
 
-def _pair(row: Row) -> Asked | str:
+def pair_of(row: Row) -> Asked | str:
     """The pair of a row, or why it holds none."""
     fields = row.fields
     if {"context", "candidates"} <= fields.keys():
         return _record(row)
     if "prompt" in fields and "responses" in fields:
-        return _asked(_context(fields["prompt"], row), _two(fields["responses"], row))
+        return _asked(context_of(fields["prompt"], row), _two(fields["responses"], row))
     for names in TWO_COLUMNS:
         if set(names) <= fields.keys():
             return _columns([fields[name] for name in names], row)
@@ -62,10 +62,10 @@ def _pair(row: Row) -> Asked | str:
 def _columns(sides: list[Any], row: Row) -> Asked | str:
     """Two columns with a reply each, or with a whole talk each that differs in its last turn."""
     if "prompt" in row.fields:
-        return _asked(_context(row.fields["prompt"], row), [_reply(each, row) for each in sides])
+        return _asked(context_of(row.fields["prompt"], row), [reply_of(each, row) for each in sides])
     if all(isinstance(each, list) for each in sides):
         talk = talks.messages(sides[0], row)[:-1]
-        return _asked(_context(talk, row), [_reply(each[-1:], row) for each in sides])
+        return _asked(context_of(talk, row), [reply_of(each[-1:], row) for each in sides])
     first, second = (_text(each, row) for each in sides)
     if HUMAN in first and ASSISTANT in first:
         parts = [each.rpartition(ASSISTANT) for each in (first, second)]
@@ -101,7 +101,7 @@ def _record(row: Row) -> Asked | str:
     return Asked(context, candidates)
 
 
-def _context(prompt: Any, row: Row) -> Context:
+def context_of(prompt: Any, row: Row) -> Context:
     if isinstance(prompt, list):
         turns = tuple({"role": str(each["role"]), "content": talks.said(each)} for each in talks.messages(prompt, row))
         return Context(messages=turns)
@@ -113,10 +113,10 @@ def _context(prompt: Any, row: Row) -> Context:
 def _two(responses: Any, row: Row) -> list[str]:
     if not isinstance(responses, list) or len(responses) != 2:
         raise InputError(f"{row.place}: responses is {responses!r:.80}, expected a list of two texts.")
-    return [_reply(each, row) for each in responses]
+    return [reply_of(each, row) for each in responses]
 
 
-def _reply(value: Any, row: Row) -> str:
+def reply_of(value: Any, row: Row) -> str:
     """A reply as text; of a reply in messages, their words."""
     return (
         "\n\n".join(talks.said(each) for each in talks.messages(value, row))

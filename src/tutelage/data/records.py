@@ -64,7 +64,7 @@ class Verdict(Record):
     choice: the best one          strength: how much better, 0 (a tie) to 1 (certain); None where it was not graded
     ranking: places from the best on, each a set of ids that tie
     no_choice: why there is none, if none is: the candidates are incomparable, or all of them are bad
-    ratings: axis -> id -> number                rules: rule -> id -> whether it was broken
+    ratings: axis -> id -> number                rules: rule -> id -> whether it was broken, None: unsure
     edits: id -> the text as it should have been  notes: why, in words       signals: id -> reactions in time
     rater, rater_kind: who                        shown: ids in the order on the screen
     shown_at, answered_at: seconds since 1970     guideline: version of the instructions read
@@ -75,7 +75,7 @@ class Verdict(Record):
     ranking: tuple[tuple[str, ...], ...] = ()
     no_choice: Literal["incomparable", "all bad"] | None = None
     ratings: dict[str, dict[str, float]] = Field(default_factory=dict)
-    rules: dict[str, dict[str, bool]] = Field(default_factory=dict)
+    rules: dict[str, dict[str, bool | None]] = Field(default_factory=dict)
     edits: dict[str, str] = Field(default_factory=dict)
     signals: dict[str, tuple[Signal, ...]] = Field(default_factory=dict)
     notes: str | None = None
@@ -94,7 +94,7 @@ class Comparison(Record):
     """
 
     context: Context
-    candidates: tuple[Candidate, ...] = Field(min_length=2)
+    candidates: tuple[Candidate, ...] = Field(min_length=1)
     verdict: Verdict
     asked_with: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
@@ -104,6 +104,8 @@ class Comparison(Record):
         if len(set(ids)) != len(ids):
             raise ValueError(f"two candidates have the same id: {', '.join(sorted(ids))}")
         verdict = self.verdict
+        if len(ids) == 1 and (verdict.choice is not None or verdict.ranking):
+            raise ValueError("candidates: one alone is neither chosen nor ranked; expected two or more")
         ranked = [each for place in verdict.ranking for each in place]
         by_axis = [*verdict.ratings.values(), *verdict.rules.values(), verdict.edits, verdict.signals]
         named = {*ranked, *verdict.shown, *(name for each in by_axis for name in each)}

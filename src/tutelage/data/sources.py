@@ -25,12 +25,18 @@ if TYPE_CHECKING:  # it brings torch; a page that only asks about pairs does wit
 
 
 def demonstrations(source: str, codec: Codec) -> tuple[list[tuple[str, str]], ReadReport]:
-    """(prompt, completion) texts from prompt/completion, messages, or plain text (its opening and the rest)."""
+    """(prompt, completion) texts from prompt/completion, messages, plain text (its opening and the rest), or what
+    people wrote in comparison records."""
 
     def understand(row: Row, report: ReadReport) -> tuple[str, str] | None:
         fields = row.fields
         if {"prompt", "completion"} <= fields.keys():
             prompt, completion = _two_sided(codec, fields["prompt"], fields["completion"], row)
+        elif {"context", "candidates", "verdict"} <= fields.keys():
+            written = _written(codec, row)
+            if written is None:
+                return report.drop(row, "in which nobody wrote or edited a reply")
+            prompt, completion = written
         elif "messages" in fields:
             messages = talks.messages(fields["messages"], row)
             prompt = talks.rendered(codec, messages[:-1], row)
@@ -45,6 +51,13 @@ def demonstrations(source: str, codec: Codec) -> tuple[list[tuple[str, str]], Re
         return (prompt, completion) if completion.strip() else report.drop(row, "with an empty completion")
 
     return _all(source, understand)
+
+
+def _written(codec: Codec, row: Row) -> tuple[str, str] | None:
+    """What a person wrote or edited, of a comparison record."""
+    record = _valid(row)
+    prompt = _asked(codec, record, row)
+    return next(((prompt, text) for text in record.verdict.edits.values() if prompt is not None), None)
 
 
 def prompts(source: str, codec: Codec) -> tuple[list[str], ReadReport]:
@@ -127,6 +140,8 @@ def _by_rule(codec: Codec, row: Row) -> Iterable[Row]:
     texts, prompt = {each.id: each.text for each in record.candidates}, _asked(codec, record, row)
     for rule, broken_by_id in record.verdict.rules.items():
         for each, broken in broken_by_id.items():
+            if broken is None:  # whoever judged it was unsure
+                continue
             about = {"prompt": prompt or "", "completion": texts[each] or "", "rule": rule, "broken": broken}
             yield Row(row.file, row.line, about)
 
@@ -219,8 +234,13 @@ def _labelled(codec: Codec, row: Row, report: ReadReport) -> Question | None:
 
 
 def _record(codec: Codec, row: Row, report: ReadReport) -> Question | None:
-    """A `Comparison` as this project writes them; without a winner only ties and ratings teach anything here."""
+    """A `Comparison` as this project writes them; without a winner only ties and ratings teach anything here.
+
+    An edit is a comparison: what somebody wrote instead is preferred to what they found.
+    """
     record = _valid(row)
+    if record.verdict.edits:
+        return _edited(codec, record, row, report)
     prompt = _asked(codec, record, row)
     if prompt is None or not all(each.text for each in record.candidates):
         return report.drop(row, "of something other than texts")
@@ -232,6 +252,18 @@ def _record(codec: Codec, row: Row, report: ReadReport) -> Question | None:
     about = {name: getattr(record.verdict, name) for name in ("rater", "rater_kind", "guideline")}
     known = {name: value for name, value in about.items() if value is not None}
     return Question(prompt, record.texts, pairs, choice, rated, columns=known)
+
+
+def _edited(codec: Codec, record: Comparison, row: Row, report: ReadReport) -> Question | None:
+    prompt, found = _asked(codec, record, row), record.candidates[0].text or ""
+    written = record.verdict.edits.get(record.candidates[0].id, "")
+    if prompt is None or not written.strip():
+        return report.drop(row, "of something other than texts")
+    if not found.strip():
+        return report.drop(row, "of a reply written by a person, to nothing (a demonstration)")
+    if written.strip() == found.strip():
+        return report.drop(row, "of a reply that was left as it is")
+    return Question(prompt, (written, found), chosen(0, 2), 0)
 
 
 def _valid(row: Row) -> Comparison:

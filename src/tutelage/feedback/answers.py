@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from tutelage.feedback import schema
-from tutelage.feedback.asked import known_labeller
+from tutelage.feedback.asked import contents, known_labeller
 from tutelage.feedback.asking import (
     Assignment,
     LabelState,
@@ -26,6 +26,7 @@ from tutelage.feedback.asking import (
 )
 from tutelage.feedback.chain import Event, Log, by_key
 from tutelage.feedback.claims import checked_lease, free_places, held, opaque
+from tutelage.feedback.forms import FAULTS, Form, refuse_beside
 from tutelage.feedback.saying import PRIVATE, checked_times, said_of, verdict_of
 
 A, Q, B, E = schema.assignment, schema.question, schema.label, schema.event
@@ -37,6 +38,9 @@ def answer(log: Log, row: Any, key: str, verdict: Mapping[str, Any], times: Mapp
     """Keeps an answer to the assignment of `row` (claims.leased)."""
     shown = dict(json.loads(row.shown))
     fields = verdict_of(row.kind, verdict, shown)
+    if row.kind in FAULTS:
+        content = contents(log.connection, [row.question])[row.question] or {}
+        refuse_beside(row.kind, Form.model_validate(content.get("form", {})), fields)
     private = {name: fields.pop(name) for name in PRIVATE if name in fields}
     said = {name: value for name, value in verdict.items() if name not in PRIVATE and value is not None}
     body = {
@@ -120,6 +124,9 @@ def undo(log: Log, labeller: str, key: str, event: str | None, lease_s: float) -
     if before is not None:
         return _again(log.connection, labeller, before.body["question"], _act(log.connection, before.body["event"]))
     act = _undoable(log.connection, labeller, event)
+    purpose = select(Q.c.purpose).where(Q.c.name == act.body["question"])
+    if act.kind == "answered" and log.connection.execute(purpose).scalar_one() == "qualification":
+        raise Refused("an answer of the qualification stands: you were told what would have been right.")
     expires_at = log.at + checked_lease(lease_s)
     body = {name: act.body[name] for name in ("assignment", "question")}
     undone = log.add("undone", {**body, "event": act.id, "expires_at": expires_at}, labeller, key)

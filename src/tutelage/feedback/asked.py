@@ -46,16 +46,32 @@ def _add(log: Log, new: Mapping[str, Asking]) -> None:
             "asked_with": float(each.asked_with),
             "policy": each.policy,
             "digest": digest,
+            **purpose_of(each),
         }
         for (name, each), digest in zip(new.items(), digests)
     ]
-    candidates = [[shown.id for shown in each.candidates] for each in new.values()]
-    bodies = [{**row, "candidates": ids} for row, ids in zip(rows, candidates)]
-    events = log.add_all("asked", bodies)
-    asked = [{**row, "asked": event.seq, "counted": 0} for row, event in zip(rows, events)]
-    log.connection.execute(insert(Q), asked)
+    asked = add_rows(log, rows, [[shown.id for shown in each.candidates] for each in new.values()])
     if log.connection.dialect.name == "postgresql" and len(asked) >= MANY:
         log.connection.execute(text("ANALYZE question"))  # or claims sort all of them until the server looks itself
+
+
+def add_rows(log: Log, rows: Sequence[Mapping[str, Any]], candidates: Sequence[list[str]]) -> list[dict[str, Any]]:
+    """An event and a row of the table for each question; the rows."""
+    events = log.add_all("asked", [{**row, "candidates": ids} for row, ids in zip(rows, candidates)])
+    asked = [{**row, "asked": event.seq, "counted": 0} for row, event in zip(rows, events)]
+    log.connection.execute(insert(Q), asked)
+    return asked
+
+
+def purpose_of(asking: Asking) -> dict[str, Any]:
+    """The columns that say for what, and for whom, a question is there."""
+    check = asking.check
+    return {
+        "purpose": check.purpose if check else None,
+        "about": check.of if check else None,
+        "person": check.person if check else None,
+        "warning": asking.form.get("warning") or None,
+    }
 
 
 def contents(connection: Connection, names: Sequence[str]) -> dict[str, Any]:

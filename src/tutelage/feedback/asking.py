@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tutelage.data.errors import InputError
@@ -38,6 +38,25 @@ class LeaseLost(Refused):
     """The lease is not the assignment's present one: it was answered, skipped, or leased again after an undo."""
 
 
+OF_SEVERAL, OF_ONE = ("pair", "ranking", "turn"), ("good", "attack")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Why a question is asked besides its answer.
+
+    purpose: gold, qualification (both wait until a copy of them is asked of somebody), repeat, swap, adjudication, talk
+    of: the question that this one repeats or decides      person: the only labeller who is asked
+    right: of gold and qualification, the verdict that is right (in candidates' own names); says: why, told afterwards
+    """
+
+    purpose: str
+    of: str | None = None
+    person: str | None = None
+    right: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    says: str = ""
+
+
 @dataclass(frozen=True)
 class Asking:
     """A question put to people.
@@ -48,6 +67,8 @@ class Asking:
     wanted: answers by different people          priority: the higher, the sooner
     asked_with: the probability with which it was chosen among those that could have been asked
     policy: version of the policy that it is about, so that a trainer finds again what is out of date
+    form: axes, flags, rule and warning as plain JSON (forms.Form.row()), where it has any
+    check: what is known of its answer beforehand (checks.py); no page is told
     """
 
     context: Context
@@ -58,12 +79,15 @@ class Asking:
     priority: float = 0.0
     asked_with: float = 1.0
     policy: str | None = None
+    form: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    check: Check | None = None
 
     def __post_init__(self) -> None:
         ids = [each.id for each in self.candidates]
+        least = 2 if self.kind in OF_SEVERAL else 1
         faults = {
-            f"{len(ids)} candidates, expected 2 or more for a {self.kind}": len(ids)
-            < (1 if self.kind != "pair" else 2),
+            f"{len(ids)} candidates, expected {least} or more for a {self.kind}": len(ids) < least,
+            f"{len(ids)} candidates, expected one for a {self.kind}": len(ids) > 1 and self.kind in OF_ONE,
             f"two candidates of the same id ({', '.join(sorted(ids))})": len(set(ids)) != len(ids),
             f"wanted is {self.wanted}, expected 1 or more answers": self.wanted < 1,
             f"priority is {self.priority}, expected a finite number": not math.isfinite(self.priority),
@@ -97,6 +121,7 @@ class Assignment:
     lease: the token that an answer brings back       expires_at: seconds since 1970
     guideline: version of the instructions in force   shown: in the order on the screen
     returned: after an undo, what had been answered, in the words of `answer` (ids of `shown`); else None
+    form: what it asks besides which is best, as plain JSON (forms.Form)
     """
 
     id: str
@@ -107,6 +132,7 @@ class Assignment:
     context: Context
     shown: tuple[Shown, ...]
     returned: dict[str, Any] | None = None
+    form: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -164,8 +190,16 @@ def canonical(value: Any) -> str:
 
 
 def content_of(asking: Asking) -> dict[str, Any]:
-    """What is kept of a question's content: context and candidates as plain JSON values."""
-    return {"context": asking.context.row(), "candidates": [each.row() for each in asking.candidates]}
+    """What is kept of a question's content: context, candidates and form as plain JSON values."""
+    kept: dict[str, Any] = {
+        "context": asking.context.row(),
+        "candidates": [each.row() for each in asking.candidates],
+    }
+    if asking.form:
+        kept["form"] = dict(asking.form)
+    if asking.check and (asking.check.right or asking.check.says):
+        kept["right"] = {"verdict": dict(asking.check.right), "says": asking.check.says}
+    return kept
 
 
 def asked_of(asking: Asking) -> list[Any]:
@@ -175,7 +209,8 @@ def asked_of(asking: Asking) -> list[Any]:
 
 def seen_of(content: Mapping[str, Any]) -> list[Any]:
     candidates: Sequence[Mapping[str, Any]] = content["candidates"]
-    return [content["context"], [[each["id"], each.get("text"), each.get("media")] for each in candidates]]
+    seen = [content["context"], [[each["id"], each.get("text"), each.get("media")] for each in candidates]]
+    return [*seen, content["form"]] if content.get("form") else seen
 
 
 def checked_name(given: str, what: str) -> str:

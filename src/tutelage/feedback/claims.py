@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from tutelage.data.records import Context
 from tutelage.feedback import schema
@@ -31,19 +31,29 @@ FIRST_PAGE, LAST_PAGE = 64, 1_000  # questions looked at in one go
 
 @dataclass(frozen=True)
 class Claim:
-    """Who wants how many, of which kinds, for how long (seconds); names: only some of these questions."""
+    """Who wants how many, of which kinds, for how long (seconds).
+
+    names: only some of these questions; purpose: only those that are asked of this labeller for this (Check);
+    warned: also those that warn before they are shown
+    """
 
     labeller: str
     count: int
     kinds: Sequence[str] | None
     lease_s: float
     names: Sequence[str] | None = None
+    purpose: str | None = None
+    warned: bool = True
 
     @property
     def among(self) -> list[Any]:
         """What a question must be, as conditions."""
         wanted = ((Q.c.kind, self.kinds), (Q.c.name, self.names))
-        return [column.in_(list(values)) for column, values in wanted if values is not None]
+        found = [column.in_(list(values)) for column, values in wanted if values is not None]
+        found.append(or_(Q.c.purpose.is_(None), Q.c.person == self.labeller))
+        if self.purpose is not None:
+            found.append(Q.c.purpose == self.purpose)
+        return found if self.warned else [*found, Q.c.warning.is_(None)]
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MOST:
@@ -121,13 +131,15 @@ def _lease(log: Log, labeller: str, expires_at: float, names: Sequence[str], cha
     before = select(A).where(A.c.labeller == labeller, A.c.question.in_(list(names)))
     old = {row.question: row for row in connection.execute(before)}
     content, guideline = contents(connection, names), guideline_version(connection)
+    orders = orders_of(connection, labeller, names)
     made = []
     for name in names:
         if name in old:
             again = {"shown": json.loads(old[name].shown), "guideline": old[name].guideline}
             made.append({"assignment": old[name].id, "question": name, **again})
         else:
-            shown = displayed([each["id"] for each in content[name]["candidates"]], chance)
+            ids = [each["id"] for each in content[name]["candidates"]]
+            shown = displayed(ids, chance) if name not in orders else [[opaque(), each] for each in orders[name]]
             made.append({"assignment": opaque(), "question": name, "shown": shown, "guideline": guideline})
     event = log.add("claimed", {"labeller": labeller, "expires_at": expires_at, "assignments": made}, actor=labeller)
     new = [
@@ -152,6 +164,19 @@ def _lease(log: Log, labeller: str, expires_at: float, names: Sequence[str], cha
         connection.execute(renewed.values(expires_at=expires_at, seq=event.seq))
 
 
+def orders_of(connection: Connection, labeller: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """Question -> candidates in the order on the screen, of those that repeat an earlier one: as it was, or, for a
+    swap, the other way round."""
+    again = Q.alias("again")
+    query = (
+        select(again.c.name, again.c.purpose, A.c.shown)
+        .join(A, A.c.question == again.c.about)
+        .where(again.c.name.in_(list(names)), again.c.purpose.in_(("repeat", "swap")), A.c.labeller == labeller)
+    )
+    found = {row.name: (row.purpose, [own for _, own in json.loads(row.shown)]) for row in connection.execute(query)}
+    return {name: order[::-1] if purpose == "swap" else order for name, (purpose, order) in found.items()}
+
+
 def displayed(ids: Sequence[str], chance: random.Random) -> list[list[str]]:
     """[name on the screen, candidate] in a random order; the names are drawn, so they tell nothing."""
     order = list(ids)
@@ -173,11 +198,18 @@ def held(connection: Connection, labeller: str, names: Sequence[str]) -> list[As
     return [found[name] for name in names if name in found]
 
 
+def held_by(connection: Connection, at: float, labeller: str) -> list[Assignment]:
+    """All live leases of this labeller."""
+    live = (A.c.labeller == labeller, A.c.state == "leased", A.c.expires_at > at)
+    return held(connection, labeller, list(connection.execute(select(A.c.question).where(*live)).scalars()))
+
+
 def _assignment(row: Any, content: Mapping[str, Any]) -> Assignment:
     by_id = {each["id"]: each for each in content["candidates"]}
     shown = tuple(Shown(name, by_id[own].get("text"), by_id[own].get("media")) for name, own in json.loads(row.shown))
     context = Context.model_validate(content["context"])
-    return Assignment(row.id, row.lease, row.expires_at, row.kind, row.guideline, context, shown)
+    about = (row.id, row.lease, row.expires_at, row.kind, row.guideline, context, shown)
+    return Assignment(*about, form=content.get("form", {}))
 
 
 def leased(connection: Connection, labeller: str, assignment: str, lease: str) -> Any:

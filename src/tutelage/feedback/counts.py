@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from tutelage.feedback import schema
 
-Q, B, E, L = schema.question, schema.label, schema.event, schema.labeller
+A, Q, B, E, L = schema.assignment, schema.question, schema.label, schema.event, schema.labeller
 
 
 def counts(connection: Connection) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def counts(connection: Connection) -> dict[str, Any]:
 
 
 def _questions(connection: Connection) -> dict[str, int]:
-    rows = connection.execute(select(Q.c.wanted, Q.c.counted, Q.c.withdrawn)).all()
+    rows = connection.execute(select(Q.c.wanted, Q.c.counted, Q.c.withdrawn).where(Q.c.purpose.is_(None))).all()
     going = [row for row in rows if row.withdrawn is None]
     return {
         "asked": len(rows),
@@ -59,6 +59,12 @@ def _questions(connection: Connection) -> dict[str, int]:
         "wanted": sum(row.wanted for row in going),
         "counted": sum(row.counted for row in going),
     }
+
+
+def skips_by(connection: Connection) -> dict[str, int]:
+    """Labeller id -> questions that they gave back and have not taken up again."""
+    query = select(A.c.labeller, func.count()).where(A.c.state == "skipped").group_by(A.c.labeller)
+    return {row.labeller: int(row[1]) for row in connection.execute(query)}
 
 
 def _told(connection: Connection, kind: str, name: str) -> dict[str, int]:

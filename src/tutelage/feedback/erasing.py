@@ -58,11 +58,13 @@ def erase_question(connection: Connection, at: float, name: str, reason: str) ->
     """Takes the texts of a question, and all that people wrote about it, out of the store, and asks it no more; how
     many texts. Its labels are left out of everything that is read from now on, also of snapshots."""
     withdraw(connection, at, [name], reason)
-    log = Log.of(connection, at)
     own = connection.execute(select(Q.c.digest).where(Q.c.name == name)).scalar_one()
+    copies = list(connection.execute(select(Q.c.name).where(Q.c.digest == own, Q.c.name != name)).scalars())
+    withdraw(connection, at, copies, reason)
+    log = Log.of(connection, at)
     kinds = ("answered", "flagged", "imported")
     bodies = (json.loads(body) for body in connection.execute(select(E.c.body).where(E.c.kind.in_(kinds))).scalars())
-    private = [each["private"] for each in bodies if each["question"] == name and each["private"]]
+    private = [each["private"] for each in bodies if each["question"] in (name, *copies) and each["private"]]
     digests = _purge(connection, [own, *private])
     if digests:
         log.add("erased", {"question": name, "digests": digests, "reason": reason})

@@ -93,10 +93,29 @@ def dpo(label: Label) -> Rows:
     """prompt, chosen, rejected; nothing else."""
     comparison = label.comparison
     prompt, replies = _prompt(comparison.context), _replies(comparison)
+    edits = comparison.verdict.edits
+    if edits:  # what somebody wrote instead is preferred to what they found
+        return _edited(comparison, prompt, edits)
     pairs = list(decided(comparison))
     if not pairs:
         raise LeftOut("nobody won")
     return [{"prompt": prompt, "chosen": replies[better], "rejected": replies[worse]} for better, worse in pairs]
+
+
+def _edited(comparison: Comparison, prompt: Any, edits: Mapping[str, str]) -> Rows:
+    after = comparison.model_copy(
+        update={
+            "candidates": tuple(
+                each.model_copy(update={"text": edits.get(each.id, each.text)}) for each in comparison.candidates
+            )
+        }
+    )
+    found = {each.id: (each.text or "").strip() for each in comparison.candidates}
+    changed = [name for name, text in edits.items() if found[name] and text.strip() != found[name]]
+    if not changed:
+        raise LeftOut("nothing was edited")
+    before, written = _replies(comparison), _replies(after)
+    return [{"prompt": prompt, "chosen": written[name], "rejected": before[name]} for name in changed]
 
 
 def kto(label: Label) -> Rows:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from tutelage.data.records import Candidate, Comparison, Context, Verdict
 from tutelage.feedback import schema
@@ -26,9 +26,28 @@ DAY_SECONDS = 86_400
 AT_ONCE = 500
 
 
-def current(connection: Connection, after: int = 0) -> list[Label]:
-    """Present answers with seq > after, in order of seq; without those whose question's text was erased."""
-    return _read(connection, (B.c.retracted.is_(None), B.c.excluded.is_(False), B.c.seq > after))
+CHECKS = ("gold", "qualification", "repeat", "swap")  # purposes whose answers tell of the labeller, not of the replies
+ordinary = or_(Q.c.purpose.is_(None), Q.c.purpose.not_in(CHECKS))
+
+
+def current(connection: Connection, after: int = 0, checks: bool = False) -> list[Label]:
+    """Present answers with seq > after, in order of seq; without those whose question's text was erased.
+
+    checks: those to repeats, swaps and questions whose answer was known, instead of all others
+    """
+    which = Q.c.purpose.in_(CHECKS) if checks else ordinary
+    return _read(connection, (B.c.retracted.is_(None), B.c.excluded.is_(False), B.c.seq > after, which))
+
+
+def of(connection: Connection, question: str, labeller: str) -> Label | None:
+    mine = (B.c.question == question, B.c.labeller == labeller, B.c.retracted.is_(None))
+    return next(iter(_read(connection, mine)), None)
+
+
+def ids_of(connection: Connection, labeller: str) -> list[str]:
+    """Present answers of one labeller, also excluded ones."""
+    mine = (B.c.labeller == labeller, B.c.retracted.is_(None))
+    return list(connection.execute(select(B.c.id).where(*mine).order_by(B.c.seq)).scalars())
 
 
 def named(connection: Connection, ids: Sequence[str]) -> list[Label]:
@@ -95,8 +114,13 @@ def progress(connection: Connection, at: float, labeller: str) -> Progress:
     mine = select(func.count()).where(B.c.labeller == labeller, B.c.retracted.is_(None))
     today = mine.join_from(B, E, E.c.seq == B.c.seq).where(E.c.at >= at - at % DAY_SECONDS)
     seen = select(A.c.question).where(A.c.labeller == labeller, A.c.state != "leased")
-    left = select(func.count()).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted, Q.c.name.not_in(seen))
+    mine_too = or_(Q.c.purpose.is_(None), Q.c.person == labeller)
+    left = select(func.count()).where(
+        Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted, Q.c.name.not_in(seen), mine_too
+    )
     totals = (func.count(), func.coalesce(func.sum(Q.c.counted), 0), func.coalesce(func.sum(Q.c.wanted), 0))
     numbers = [each.scalar_subquery() for each in (mine, today, left)]
-    row = connection.execute(select(*numbers, *totals).select_from(Q).where(Q.c.withdrawn.is_(None))).one()
+    row = connection.execute(
+        select(*numbers, *totals).select_from(Q).where(Q.c.withdrawn.is_(None), Q.c.purpose.is_(None))
+    ).one()
     return Progress(*row)

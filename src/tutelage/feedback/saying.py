@@ -18,10 +18,13 @@ from tutelage.feedback.asking import Refused, canonical
 ONE_OF = ("choice", "tie", "no_choice", "ranking", "ratings", "rules", "edits", "signals")
 KINDS: dict[str, frozenset[str]] = {
     "pair": frozenset({"choice", "tie", "no_choice", "strength", "notes"}),
-    "ranking": frozenset({"ranking", "no_choice", "notes"}),
+    "ranking": frozenset({"ranking", "tie", "no_choice", "notes"}),
+    "good": frozenset({"ratings", "notes"}),
     "rating": frozenset({"ratings", "notes"}),
+    "attack": frozenset({"ratings", "notes"}),
     "rules": frozenset({"rules", "notes"}),
     "edit": frozenset({"edits", "notes"}),
+    "turn": frozenset({"choice", "tie", "no_choice", "strength", "notes"}),
     "clip": frozenset({"choice", "tie", "no_choice", "strength", "signals", "notes"}),
 }
 """Kind of question -> what an answer to it may hold. A kind that is not listed may hold everything."""
@@ -104,8 +107,7 @@ def _checked(kind: str, fields: dict[str, Any], ids: list[str]) -> dict[str, Any
     """Valid as a record, and complete: a ranking ranks all."""
     try:
         verdict = Verdict(**fields)
-        if len(ids) > 1:
-            Comparison(context=Context(), candidates=tuple(Candidate(id=each) for each in ids), verdict=verdict)
+        Comparison(context=Context(), candidates=tuple(Candidate(id=each) for each in ids), verdict=verdict)
     except ValidationError as error:
         raise Refused(f"that is no answer to a {kind}: {explained(error)}.") from error
     ranked = [each for place in verdict.ranking for each in place]

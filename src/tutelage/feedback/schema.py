@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0001"  # the newest migration; a test compares it with migrations/versions
+VERSION = "0002"  # the newest migration; a test compares it with migrations/versions
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -88,6 +88,10 @@ question = Table(
     Column("digest", Text, ForeignKey("content.digest"), nullable=False),
     Column("counted", Integer, nullable=False),
     Column("withdrawn", Integer),
+    Column("purpose", Text),
+    Column("about", Text),
+    Column("person", Text),
+    Column("warning", Text),
     CheckConstraint("counted >= 0 AND counted <= wanted", name="counted"),
 )
 Index(
@@ -97,6 +101,7 @@ Index(
     sqlite_where=text("withdrawn IS NULL AND counted < wanted"),
     postgresql_where=text("withdrawn IS NULL AND counted < wanted"),
 )
+Index("ix_question_person", question.c.person, question.c.purpose)
 assignment = Table(
     "assignment",
     metadata,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from tutelage.feedback import schema
 from tutelage.feedback.asking import Label, Snapshot, UnknownAssignment
 from tutelage.feedback.chain import Log
-from tutelage.feedback.labels import named
+from tutelage.feedback.labels import named, ordinary
 
 B, E, Q = schema.label, schema.event, schema.question
 S, SL = schema.snapshot, schema.snapshot_label
@@ -37,8 +37,9 @@ def take(connection: Connection, at: float, label_ids: Sequence[str] | None) -> 
 
 
 def _present(connection: Connection) -> list[str]:
-    present = (B.c.retracted.is_(None), B.c.excluded.is_(False), B.c.state.in_(["counted", "surplus"]))
-    return list(connection.execute(select(B.c.id).where(*present).order_by(B.c.seq)).scalars())
+    present = (B.c.retracted.is_(None), B.c.excluded.is_(False), B.c.state.in_(["counted", "surplus"]), ordinary)
+    query = select(B.c.id).join(Q, Q.c.name == B.c.question).where(*present).order_by(B.c.seq)
+    return list(connection.execute(query).scalars())
 
 
 def seals(connection: Connection, ids: Sequence[str]) -> dict[str, str]:

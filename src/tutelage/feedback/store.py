@@ -9,7 +9,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tutelage.feedback import answers, asked, chain, claims, counts, erasing, imports, labels, signals, snapshots
+from tutelage.feedback import (
+    answers,
+    asked,
+    chain,
+    checks,
+    claims,
+    counts,
+    erasing,
+    imports,
+    labels,
+    signals,
+    snapshots,
+)
 from tutelage.feedback import verify as checking
 from tutelage.feedback.asking import Asking, Assignment, Label, LabellerKind, Progress, Receipt, Snapshot
 from tutelage.feedback.database import Database
@@ -71,6 +83,11 @@ class Store:
         with self._database.reading() as connection:
             return asked.open_questions(connection, policy)
 
+    def known(self, name: str) -> dict[str, Any] | None:
+        """What is kept of one question, also what no page is told; None where it was not asked, or was erased."""
+        with self._database.reading() as connection:
+            return asked.contents(connection, [name]).get(name)
+
     def skipped(self) -> list[str]:
         """Open questions that somebody skipped: others may still answer them, that person will not be asked again."""
         with self._database.reading() as connection:
@@ -85,6 +102,11 @@ class Store:
         """The instructions of a version, by default the newest; None where there are none."""
         with self._database.reading() as connection:
             return asked.guideline_text(connection, version)
+
+    def guideline_version(self) -> str | None:
+        """The newest version of the instructions; None where there are none."""
+        with self._database.reading() as connection:
+            return asked.guideline_version(connection)
 
     # --- those who answer
 
@@ -106,9 +128,21 @@ class Store:
 
         names: only some of these; chance: draws the order on the screen, for a rehearsal that is to be repeated
         """
-        wish = claims.Claim(labeller, count, kinds, lease_s, names)
+        return self.claim_as(claims.Claim(labeller, count, kinds, lease_s, names), chance=chance)
+
+    def claim_as(
+        self, wish: claims.Claim, shares: checks.Shares | None = None, chance: random.Random | None = None
+    ) -> list[Assignment]:
+        """`claim` with all that can be wished for. shares: how many of the questions are checks, drawn and mixed in."""
         with self._database.writing() as connection:
+            if shares is not None:
+                checks.mix(connection, self._clock(), wish.labeller, shares, chance or self._chance)
             return claims.claim(connection, self._clock(), wish, chance or self._chance)
+
+    def held(self, labeller: str) -> list[Assignment]:
+        """What this labeller has leased and neither answered nor given back."""
+        with self._database.reading() as connection:
+            return claims.held_by(connection, self._clock(), labeller)
 
     def extend(self, labeller: str, assignment: str, lease: str, lease_s: float = LEASE_SECONDS) -> float:
         """Renews a lease; until when it runs (seconds since 1970). LeaseLost where somebody else has its place."""
@@ -208,9 +242,50 @@ class Store:
     # --- those who learn
 
     def labels(self, after: int = 0) -> list[Label]:
-        """Present answers (neither retracted nor excluded) with seq > after, in order of seq."""
+        """Present answers (neither retracted nor excluded) with seq > after, in order of seq; what people said in
+        checks (repeats, swaps, questions whose answer was known) is not among them."""
         with self._database.reading() as connection:
             return labels.current(connection, after)
+
+    def checks(self) -> list[checks.Checked]:
+        """Present answers to checks, each beside what it is compared with."""
+        with self._database.reading() as connection:
+            return checks.answered(connection)
+
+    def adjudicate(self, names: Sequence[str], lead: str) -> list[str]:
+        """Asks these questions once more, of this labeller alone, whose answer decides; the names of the new ones."""
+        with self._database.writing() as connection:
+            return checks.adjudicate(connection, self._clock(), names, lead)
+
+    def decided(self) -> set[str]:
+        """Questions that a lead was asked to decide."""
+        with self._database.reading() as connection:
+            return checks.decided(connection)
+
+    def skips_by(self) -> dict[str, int]:
+        """Labeller id -> questions that they gave back."""
+        with self._database.reading() as connection:
+            return counts.skips_by(connection)
+
+    def label_ids(self, labeller: str) -> list[str]:
+        """Present answers of one labeller, also excluded ones."""
+        with self._database.reading() as connection:
+            return labels.ids_of(connection, labeller)
+
+    def told(self, labeller: str, assignment: str) -> dict[str, Any] | None:
+        """Of an answer in the qualification, whether it was right, and why; None of any other."""
+        with self._database.reading() as connection:
+            return checks.told(connection, labeller, assignment)
+
+    def standing(self, labeller: str) -> checks.Standing:
+        """How far this labeller is with the qualification."""
+        with self._database.reading() as connection:
+            return checks.standing(connection, labeller)
+
+    def label_of(self, question: str, labeller: str) -> Label | None:
+        """This labeller's present answer to this question."""
+        with self._database.reading() as connection:
+            return labels.of(connection, question, labeller)
 
     def last(self) -> tuple[int, str]:
         """(seq, hash) of the last event. Written down elsewhere, it proves that no history before it was rewritten."""

@@ -34,6 +34,7 @@ from tutelage.formulas import intervals
 from tutelage.formulas.best_of_n import kl_nats
 from tutelage.policies.language import LanguagePolicy, with_lora
 from tutelage.recipes import stages
+from tutelage.recipes.answers import frozen
 from tutelage.recipes.scoring import Judging, scorer
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
@@ -119,7 +120,7 @@ class BestOfNJob:
 def sft_job(job: SFTJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     model, codec = loaded_policy(job.model, device, job.lora_rank, job.trust)
-    pairs, report = sources.demonstrations(job.data, codec)
+    pairs, report = sources.demonstrations(frozen(job.data, run), codec)
     limit = min(job.max_tokens, context_tokens(model) or job.max_tokens)
     rows = [fit(codec, prompt, completion, limit) for prompt, completion in pairs]
     speaker = stages.Speaker(LanguagePolicy(model, 1.0, job.numerics), codec, SamplingSettings())

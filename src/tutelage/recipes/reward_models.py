@@ -36,6 +36,7 @@ from tutelage.data.trunk import Numerics
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
+from tutelage.recipes.answers import frozen
 from tutelage.recipes.labels import Asked, Labels, Reading, reading
 from tutelage.recipes.measures import in_words, measured
 from tutelage.rewards.ensemble import Ensemble
@@ -84,7 +85,8 @@ class RewardModelJob:
     model: str
     """Model folder or hub id; its trunk starts the reward model, with a fresh head."""
     data: str
-    """File, folder or hub id of comparisons: prompt/chosen/rejected, chosen/rejected, HH-RLHF text; or other labels."""
+    """File, folder or hub id of comparisons: prompt/chosen/rejected, chosen/rejected, HH-RLHF text; or other labels; or
+    a labelling project's folder: what people answered there."""
     columns: tuple[str, ...] = ()
     """What the data's columns mean: a YAML file, or name=value ... (docs/data.md). Not needed for the shapes above."""
     max_tokens: int = 512
@@ -122,6 +124,7 @@ class Material:
 
 def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     _refuse_odd_combinations(job)
+    job = replace(job, data=frozen(job.data, run))
     device = device_of(job.device)
     codec = Codec(load_tokenizer(job.model, job.trust))
     heads = 2 if job.labels.auxiliary_axis else job.ensemble.members if job.ensemble.shared_trunk else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -14,8 +15,10 @@ from tutelage.feedback.asking import LeaseLost, Receipt, Refused
 from tutelage.feedback.store import Store
 from tutelage.report.sanitise import sanitised
 from tutelage.studio import drawn
+from tutelage.studio.claiming import claimed, gone
 from tutelage.studio.clips import Shelf
 from tutelage.studio.limits import Limit
+from tutelage.studio.members import NOBODY, may, member_of
 from tutelage.studio.opening import settings
 from tutelage.studio.security import Refusal
 from tutelage.studio.sessions import SESSION_SECONDS, Session
@@ -24,6 +27,7 @@ LOG = logging.getLogger("tutelage.studio")
 MOST = 12  # questions held by one page
 GUIDELINE_LENGTH = 200_000
 Id = Annotated[str, Field(min_length=1, max_length=200)]
+LABEL = may("label")
 router = APIRouter(prefix="/api")
 
 
@@ -96,13 +100,23 @@ def enter(request: Request, body: Token) -> Response:
     client = request.client.host if request.client else "unknown"
     if doors.entering.full(client):
         raise Refusal(429, "Too many wrong links. Wait a minute.", "a flood of wrong links")
-    cookie = request.app.state.sessions.enter(body.token)
+    cookie = request.app.state.sessions.enter(body.token) or invited(request, body.token)
     if cookie is None:
         doors.entering.over(client)
-        raise Refusal(403, "This link was used already, or is too old. The terminal gives a new one.", "a wrong link")
+        raise Refusal(
+            403,
+            "This link was used already, or is too old. The terminal, or whoever invited you, gives a new one.",
+            "a wrong link",
+        )
     answer = JSONResponse(settings(request, request.app.state.sessions.of(cookie), cookie))
     answer.set_cookie(request.app.state.cookie, cookie, max_age=int(SESSION_SECONDS), httponly=True, samesite="lax")
     return answer
+
+
+def invited(request: Request, token: str) -> str | None:
+    """The secret of a new session for whoever was invited by this token."""
+    member = request.app.state.members.accept(token)
+    return None if member is None else request.app.state.sessions.admit(member.labeller, member.name, True)
 
 
 @router.post("/leave")
@@ -113,16 +127,16 @@ def leave(request: Request) -> Response:
     return answer
 
 
-@router.post("/claim")
+@router.post("/claim", dependencies=[LABEL])
 def claim(request: Request, body: Claim) -> dict[str, Any]:
     """Questions for this labeller: those that they hold already, then new ones."""
-    kinds = sorted(request.app.state.pages)
-    found = store_of(request).claim(session_of(request).labeller, body.count, kinds)
+    found, says = claimed(request, body.count)
     shelf = request.app.state.clips
-    return {"assignments": [drawn.assignment(each, shelf) for each in found], "progress": progress(request)}
+    given = [drawn.assignment(each, shelf) for each in found]
+    return {"assignments": given, "progress": progress(request), "says": says}
 
 
-@router.post("/answer")
+@router.post("/answer", dependencies=[LABEL])
 def answer(request: Request, body: Answer) -> dict[str, Any]:
     labeller = session_of(request).labeller
     times = dict(body.times)
@@ -130,29 +144,29 @@ def answer(request: Request, body: Answer) -> dict[str, Any]:
         times["too_many_a_minute"] = True  # a person's answer is not thrown away for being fast; it is marked
         tell(request, "more than 120 answers a minute: kept, and marked")
     done = store_of(request).answer(labeller, body.assignment, body.lease, body.key, body.verdict, times)
-    return receipt(done)
+    return {**receipt(done), "told": store_of(request).told(labeller, body.assignment)}
 
 
-@router.post("/skip")
+@router.post("/skip", dependencies=[LABEL])
 def skip(request: Request, body: Skip) -> dict[str, Any]:
     labeller = session_of(request).labeller
     return receipt(store_of(request).skip(labeller, body.assignment, body.lease, body.key, body.reason))
 
 
-@router.post("/flag")
+@router.post("/flag", dependencies=[LABEL])
 def flag(request: Request, body: Flag) -> dict[str, Any]:
     labeller = session_of(request).labeller
     return receipt(store_of(request).flag(labeller, body.assignment, body.lease, body.key, body.flag, body.note))
 
 
-@router.post("/undo")
+@router.post("/undo", dependencies=[LABEL])
 def undo(request: Request, body: Undo) -> dict[str, Any]:
     """Takes an answer or a skip back and gives the question again."""
     found = store_of(request).undo(session_of(request).labeller, body.key, body.event)
     return {"assignment": drawn.assignment(found, request.app.state.clips)}
 
 
-@router.post("/extend")
+@router.post("/extend", dependencies=[LABEL])
 def extend(request: Request, body: Holding) -> dict[str, Any]:
     """Renews leases while the page is looked at; tells which questions it holds no more."""
     store, labeller, gone = store_of(request), session_of(request).labeller, []
@@ -177,6 +191,43 @@ async def clip(request: Request, name: Annotated[str, Field(max_length=40)]) -> 
 @router.get("/progress")
 def progress(request: Request) -> dict[str, Any]:
     return vars(store_of(request).progress(session_of(request).labeller))
+
+
+class Wish(Body):
+    warned: bool
+
+
+@router.get("/me", dependencies=[LABEL])
+def me(request: Request) -> dict[str, Any]:
+    """What this person is told of themselves, and nobody else of them by this door."""
+    member, store = member_of(request), store_of(request)
+    return {
+        "name": member.name,
+        "role": member.role,
+        "warned": member.warned,
+        "an_hour": request.app.state.project.settings.warned_an_hour,
+        "standing": vars(store.standing(member.labeller)),
+        "answered": store.progress(member.labeller).answered,
+    }
+
+
+@router.post("/me/warned", dependencies=[LABEL])
+def warned(request: Request, body: Wish) -> dict[str, Any]:
+    """Whether this person wants to be asked about texts that may distress; they can change their mind at any time."""
+    request.app.state.members.keep(replace(member_of(request), warned=body.warned))
+    return {"warned": body.warned}
+
+
+@router.post("/me/exit", dependencies=[LABEL])
+def leave_for_good(request: Request) -> Response:
+    """Gives back what is held, ends every session; what was answered stays and counts."""
+    told, member = gone(request), member_of(request)
+    if member.role != "owner":
+        request.app.state.members.keep(replace(member, role=NOBODY))
+    request.app.state.sessions.end(member.labeller)
+    answer = JSONResponse(told)
+    answer.delete_cookie(request.app.state.cookie)
+    return answer
 
 
 @router.get("/guideline")

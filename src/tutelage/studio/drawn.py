@@ -57,16 +57,27 @@ def assignment(given: Assignment, shelf: Shelf) -> dict[str, Any]:
         "kind": given.kind,
         "guideline": given.guideline,
         "context": context(given.context),
-        "shown": [{"id": each.id, **seen(each, shelf)} for each in given.shown],
+        "form": dict(given.form),
+        "shown": [shown(given.kind, each, shelf) for each in given.shown],
         "returned": returned(given.returned) if given.returned is not None else None,
     }
 
 
-def seen(each: Shown, shelf: Shelf) -> dict[str, Any]:
-    """A candidate's words, or its clip."""
-    return text(each.text or "") if each.media is None else {"clip": shelf.shown(each.media)}
+def shown(kind: str, candidate: Shown, shelf: Shelf) -> dict[str, Any]:
+    """A candidate's words, or its clip; one that is to be edited also letter by letter, for a field without HTML."""
+    if candidate.media is not None:
+        return {"id": candidate.id, "clip": shelf.shown(candidate.media)}
+    words = candidate.text or ""
+    exact = {"exact": sendable(words)} if kind == "edit" else {}
+    return {"id": candidate.id, **text(words), **exact}
 
 
-def returned(said: dict[str, Any]) -> dict[str, Any]:
-    """What had been answered; of a note, half letters, which cannot be sent, become question marks."""
-    return {name: value.encode(errors="replace").decode() if name == "notes" else value for name, value in said.items()}
+def returned(said: Any) -> Any:
+    """What had been answered; of texts, half letters, which cannot be sent, become question marks."""
+    if isinstance(said, dict):
+        return {name: returned(value) for name, value in said.items()}
+    return sendable(said) if isinstance(said, str) else said
+
+
+def sendable(words: str) -> str:
+    return words.encode(errors="replace").decode()

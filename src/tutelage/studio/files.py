@@ -37,7 +37,8 @@ class Files:
 
     @property
     def modules(self) -> list[str]:
-        """Scripts that the page imports; it names them at once, so that the browser need not find them one by one."""
+        """Scripts that the desk imports; it names them at once, so that the browser need not find them one by one.
+        Those of other pages lie in folders of their own."""
         mine = [path for path in self.by_path if "/" not in path or path.startswith("pages/")]
         return [path for path in mine if path.endswith(".js") and path != "theme.js"]
 

@@ -14,6 +14,7 @@ class Limit:
     def __init__(self, times: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.times, self.seconds, self.clock = times, seconds, clock
         self._seen: dict[str, deque[float]] = {}
+        self._once: deque[tuple[str, str]] = deque(maxlen=10_000)
         self._lock = threading.Lock()
 
     def over(self, key: str) -> bool:
@@ -27,6 +28,20 @@ class Limit:
         with self._lock:
             self._forget(self.clock())
             return len(self._seen.get(key, ())) >= self.times
+
+    def left(self, key: str) -> int:
+        """How many more are not too many; counts nothing."""
+        with self._lock:
+            self._forget(self.clock())
+            return max(0, self.times - len(self._seen.get(key, ())))
+
+    def seen(self, key: str, what: str) -> bool:
+        """Whether this was met before under this key; it is from now on."""
+        with self._lock:
+            known = (key, what) in self._once
+            if not known:
+                self._once.append((key, what))
+            return known
 
     def _count(self, key: str, now: float) -> None:
         self._forget(now)

@@ -11,17 +11,17 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from tutelage.studio.members import MAY
 from tutelage.studio.pages import Page
 from tutelage.studio.project import Project
 from tutelage.studio.sessions import Session
 
 
-def shell(request: Request) -> HTMLResponse:
-    """The page on which questions are answered."""
-    return opened(request, "label.html")
+def label(request: Request) -> HTMLResponse:
+    return shell(request, "label.html")
 
 
-def opened(request: Request, template: str) -> HTMLResponse:
+def shell(request: Request, template: str) -> HTMLResponse:
     """A page. Without a session it knows nothing but how to enter."""
     session: Session | None = request.state.session
     state = request.app.state
@@ -35,10 +35,15 @@ def settings(request: Request, session: Session, cookie: str) -> dict[str, Any]:
     state = request.app.state
     project: Project = state.project
     known: dict[str, Page] = state.pages
+    role = state.members.of(session).role
     return {
         "title": project.name,
         "proof": state.sessions.proof(cookie),
         "labeller": session.labeller,
+        "role": role,
+        "may": {act: role in roles for act, roles in MAY.items()},
+        "talks": len(state.voices),
+        "guideline": state.store.guideline_version(),
         "block": project.settings.block,
         "blockMinutes": project.settings.block_minutes,
         "pauseSeconds": project.settings.pause_seconds,

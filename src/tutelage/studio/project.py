@@ -1,44 +1,27 @@
-"""What is labelled: a file of pairs, a run that asks, or a project's folder; where its store is, what its page does."""
+"""What is labelled: a file of replies, a run that asks, or a project's folder; where its store is."""
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from fastapi import FastAPI
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport
-from tutelage.data.pairs import pairs
-from tutelage.data.records import explained
 from tutelage.feedback.asking import Asking
 from tutelage.feedback.store import Store
+from tutelage.studio.asking import ask_known, questions
+from tutelage.studio.settings import Settings, settings
 
 FIRST, MORE = 200, 2000  # questions asked before the page opens, and in one transaction afterwards
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Settings:
-    """project.json in a project's folder (docs/labelling.md).
-
-    title: above the page; scale: how pairs are answered; block, block_minutes: questions, and minutes, between pauses
-    """
-
-    title: str = ""
-    scale: Literal["binary", "graded"] = "binary"
-    block: int = Field(default=25, ge=1)
-    block_minutes: float = Field(default=20.0, gt=0)
-    pause_seconds: int = Field(default=20, ge=0)
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Project:
     """folder: where sessions, project.json and (for a run) live.json are; store: URL or path; source: pairs to ask.
 
@@ -65,7 +48,6 @@ def chosen(file: str | None, from_run: Path | None, folder: Path | None, store: 
             "(--from-run RUN), or a project's folder (--project DIR)."
         )
     if file is not None:
-        next(pairs(file, ReadReport()), None)  # a file that is none is told of before anything is made for it
         path = Path(file).expanduser()
         found = path.with_name(path.name.split(".")[0] + ".labels") if path.exists() else Path(_safe(file) + ".labels")
     elif from_run is not None:
@@ -85,40 +67,25 @@ def _safe(name: str) -> str:
     return name.replace("/", "--")
 
 
-def settings(folder: Path) -> Settings:
-    """project.json, if there is one."""
-    path = folder / "project.json"
-    if not path.exists():
-        return Settings()
-    try:
-        return TypeAdapter(Settings).validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        why = explained(error) if isinstance(error, ValidationError) else str(error)
-        raise InputError(
-            f"{path}: {why}. Its fields: {', '.join(each.name for each in dataclasses.fields(Settings))}."
-        ) from error
-
-
-def with_scale(project: Project, scale: Literal["binary", "graded"] | None) -> Project:
-    if scale is None:
-        return project
-    return replace(project, settings=replace(project.settings, scale=scale))
+def with_settings(project: Project, **given: Any) -> Project:
+    """The same with these settings; None leaves one as project.json says."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(project, settings=replace(project.settings, **changes))
 
 
 def ask(project: Project, store: Store, says: threading.Event, stop: threading.Event) -> ReadReport:
-    """Asks all pairs of the project's file; what was asked before is not asked again.
+    """Asks all that the project's file holds; what was asked before is not asked again.
 
     says: set once some are there; stop: ends it between two parts, the rest is asked the next time.
 
     A file of any length opens as fast as a short one: the first questions wait for nothing, the rest follow.
     """
     report = ReadReport()
-    if project.source is None:
-        says.set()
-        return report
     try:
-        waiting = (Asking(each.context, each.candidates) for each in pairs(project.source, report))
-        for part in parts(waiting):
+        ask_known(project.folder, project.settings, store)
+        if project.source is None:
+            return report
+        for part in parts(questions(project.source, project.settings, report)):
             store.ask(part)
             says.set()
             if stop.is_set():
@@ -128,6 +95,12 @@ def ask(project: Project, store: Store, says: threading.Event, stop: threading.E
     finally:
         says.set()
     return report
+
+
+def refuse_unreadable(project: Project) -> None:
+    """A file that is none is told of before anything is made for it."""
+    if project.source is not None:
+        next(questions(project.source, project.settings, ReadReport()), None)
 
 
 def parts(waiting: Iterator[Asking]) -> Iterator[list[Asking]]:

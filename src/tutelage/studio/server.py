@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -21,6 +22,9 @@ from tutelage.feedback.store import Store
 from tutelage.studio.app import application
 from tutelage.studio.project import Project, ask
 from tutelage.studio.sessions import Sessions
+
+if TYPE_CHECKING:  # it brings torch
+    from tutelage.recipes.voices import Voice
 
 CLOSING_SECONDS = 1  # for open pages, when the server is stopped
 
@@ -55,7 +59,14 @@ def bound(host: str, port: int) -> socket.socket:
     return found
 
 
-def serve(project: Project, store: Store, place: tuple[str, int], browser: bool, name: str | None = None) -> None:
+def serve(
+    project: Project,
+    store: Store,
+    place: tuple[str, int],
+    browser: bool,
+    name: str | None = None,
+    voices: Sequence[Voice] = (),
+) -> None:
     """Serves the page until it is stopped."""
     host = only_here(place[0])
     with contextlib.closing(bound(host, place[1])) as listening:
@@ -65,7 +76,7 @@ def serve(project: Project, store: Store, place: tuple[str, int], browser: bool,
         name = name or user()
         labeller = store.labeller(name)
         sessions = Sessions(project.folder / "sessions.json")
-        app = application(project, store, sessions, names(host, port))
+        app = application(project, store, sessions, names(host, port), voices)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
         def link() -> str:

@@ -25,11 +25,12 @@ SESSION_SECONDS = 7 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class Session:
-    """labeller: id in the store; name: how the page greets; until: seconds since 1970."""
+    """labeller: id in the store; name: how the page greets; until: seconds since 1970; invited: not by the terminal."""
 
     labeller: str
     name: str
     until: float
+    invited: bool = False
 
 
 class Sessions:
@@ -55,12 +56,23 @@ class Sessions:
         """The secret of a new session, if the link was good. The link is used up."""
         with self._lock:
             found = self._links.pop(_hash(token), None)
-            if found is None or found.until < self.clock():
-                return None
-            cookie = secrets.token_urlsafe(32)
-            self._sessions[_hash(cookie)] = Session(found.labeller, found.name, self.clock() + SESSION_SECONDS)
+        if found is None or found.until < self.clock():
+            return None
+        return self.admit(found.labeller, found.name)
+
+    def admit(self, labeller: str, name: str, invited: bool = False) -> str:
+        """The secret of a new session of somebody who was let in."""
+        cookie = secrets.token_urlsafe(32)
+        with self._lock:
+            self._sessions[_hash(cookie)] = Session(labeller, name, self.clock() + SESSION_SECONDS, invited)
             self._keep()
-            return cookie
+        return cookie
+
+    def end(self, labeller: str) -> None:
+        """All sessions of this labeller are over."""
+        with self._lock:
+            self._sessions = {name: each for name, each in self._sessions.items() if each.labeller != labeller}
+            self._keep()
 
     def of(self, cookie: str | None) -> Session | None:
         """The session behind a cookie."""

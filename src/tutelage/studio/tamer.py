@@ -18,12 +18,13 @@ from tutelage.feedback.asking import UnknownAssignment
 from tutelage.feedback.signals import MOST_STEPS, Signal, Span
 from tutelage.feedback.store import Store
 from tutelage.studio.api import Body, Id, session_of
-from tutelage.studio.opening import opened
+from tutelage.studio.members import may
+from tutelage.studio.opening import shell
 
 if TYPE_CHECKING:  # it brings torch, for which nobody who only answers questions should wait
     from tutelage.recipes.tamer_live import Play
 
-router = APIRouter(prefix="/api/tamer")
+router = APIRouter(prefix="/api/tamer", dependencies=[may("label")])
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Number = Annotated[int, Field(ge=0, le=10**9)]
 
@@ -91,7 +92,7 @@ class Plays:
 
 
 def page(request: Request) -> HTMLResponse:
-    return opened(request, "tamer.html")
+    return shell(request, "tamer.html")
 
 
 def play_of(request: Request, id: str) -> Play:

@@ -26,6 +26,7 @@ from tutelage.studio.look.frontier import frontier
 from tutelage.studio.look.lineage import lineage
 from tutelage.studio.look.runs import Folder, Index
 from tutelage.studio.look.samples import SampleShelf
+from tutelage.studio.members import may
 from tutelage.studio.opening import _inert as inert  # pyright: ignore[reportPrivateUsage]
 from tutelage.studio.opening import settings as page_settings
 from tutelage.studio.security import Refusal
@@ -41,7 +42,7 @@ PAGES = {
 }
 PLOTTED = ("curves", "doctor", "frontier")  # pages with plots
 TOGETHER = 40  # runs looked at together
-router = APIRouter()
+router = APIRouter(dependencies=[may("look")])  # policies by their names: not for those who judge
 Id = Annotated[str, Query(max_length=1000)]
 Ids = Annotated[list[str], Query(max_length=TOGETHER)]
 Name = Annotated[str | None, Query(max_length=300)]

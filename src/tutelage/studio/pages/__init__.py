@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.studio.project import Settings
+from tutelage.studio.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tutelage.studio.pages import Page
-from tutelage.studio.project import Settings
+from tutelage.studio.settings import Settings
 
 
 def settings(project: Settings) -> dict[str, Any]:

@@ -19,12 +19,13 @@ from tutelage.report.sanitise import plain
 from tutelage.studio.api import Act, Body, session_of
 from tutelage.studio.drawn import assignment, text
 from tutelage.studio.look.routes import Looking, told
+from tutelage.studio.members import may
 from tutelage.studio.play import arena
 from tutelage.studio.play.models import Bench, Drawing, asked_in, models_of, template_of
 from tutelage.studio.security import Refusal
 
 WORDS = 120  # of a text whose beginnings are scored
-router = APIRouter(prefix="/api/play")
+router = APIRouter(prefix="/api/play", dependencies=[may("look")])
 Model = Annotated[str, Field(min_length=1, max_length=1000)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 T = TypeVar("T")

@@ -132,7 +132,7 @@ export class Desk {
 
   clear(says = "") {
     this.question = null;
-    this.view.empty(this.questions.known, says);
+    this.view.empty(this.questions.known, says, this.questions.says);
     this.fetch();
   }
 
@@ -214,7 +214,14 @@ export class Desk {
     this.seq = Math.max(this.seq, answer.seq ?? 0);
     if (act.path === "undo") this.takenBack(answer.assignment);
     if (act.path === "flag") tell("Flagged. Thank you.");
+    if (answer.told) tell(`${answer.told.right ? "That is right." : "We would have said otherwise."} ${answer.told.says}`, 0);
     if (act.path === "answer" && read("draft")?.id === act.body.assignment) forget("draft");
+    this.askAgain();
+  }
+
+  /** What was stored may bring new questions; a fetch that is under way could not know of it yet. */
+  async askAgain() {
+    await this.questions.fetching?.catch(() => {});
     if (!this.question) this.fetch();
   }
 

@@ -23,7 +23,9 @@ export function fill(target, sanitised) {
 const PRINTED = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space", Escape: "Esc" };
 
 export function printed(key) {
-  return PRINTED[key] ?? (key.length === 1 ? key.toUpperCase() : key);
+  const [last, ...held] = key === "+" ? ["+"] : key.split("+").reverse();
+  const shown = PRINTED[last] ?? (last.length === 1 ? last.toUpperCase() : last);
+  return [...held.reverse(), shown].join(" ");
 }
 
 /** One or more keys, as they are shown on a control. */

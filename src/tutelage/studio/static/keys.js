@@ -2,7 +2,8 @@
 
 import { read, write } from "./keeping.js";
 
-const TYPING = "input, textarea, select, [contenteditable]";
+const TYPING = "input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]";
+const CIRCLES_AND_BOXES = "input[type=radio], input[type=checkbox]";
 const PRESSED_BY_SPACE = "button, summary, a, dialog";
 
 export class Keys {
@@ -42,13 +43,18 @@ export class Keys {
   pressed(event) {
     if (event.repeat || event.isComposing || event.defaultPrevented) return;
     if (document.querySelector("dialog[open]")) return; // a dialog has keys of its own
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return this.run(this.actOf("Ctrl+Enter"), event);
     if (event.target.closest?.(TYPING)) return;
+    if (event.target.closest?.(CIRCLES_AND_BOXES) && (event.key === " " || event.key.startsWith("Arrow"))) return;
     const undo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
     if (!undo && (!this.on || event.ctrlKey || event.metaKey || event.altKey)) return;
     const pressing = event.target.closest?.(PRESSED_BY_SPACE);
     if (pressing && (event.key === " " || event.key === "Enter")) return; // it belongs to the control in focus
     const key = undo ? "u" : normal(event);
-    const act = undo ? this.acts.find((each) => each.name === "undo") : this.actOf(key);
+    this.run(undo ? this.acts.find((each) => each.name === "undo") : this.actOf(key), event);
+  }
+
+  run(act, event) {
     if (!act) return;
     event.preventDefault();
     act.run();
@@ -61,5 +67,6 @@ export class Keys {
 
 /** A key's name, the same with and without Shift for letters. */
 export function normal(event) {
-  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (event.key.length === 1) return event.key.toLowerCase();
+  return event.shiftKey && event.key !== "Shift" ? `Shift+${event.key}` : event.key;
 }

@@ -1,36 +1,24 @@
 // The page: what is shown where, and which key does what. The desk decides, the pages know their kind of question.
 
-import { choose } from "./choices.js";
+import { cover, covered } from "./cover.js";
 import { Desk } from "./desk.js";
-import { caps, element, fill } from "./elements.js";
+import { caps, element } from "./elements.js";
+import { guideline, unread } from "./guideline.js";
 import { Help } from "./help.js";
 import { durable, read, write } from "./keeping.js";
 import { Keys } from "./keys.js";
 import { Live } from "./live.js";
+import { Me } from "./me.js";
 import { listen } from "./news.js";
 import { Pause } from "./pause.js";
 import { Progress } from "./progress.js";
-import { get } from "./requests.js";
+import { flag, skip } from "./reasons.js";
+import { redrawn } from "./redrawn.js";
 import { say, tell } from "./say.js";
 import { settings } from "./settings.js";
 
 const BEAT_MS = 60000;
 const PRESSED_MS = 200;
-const FLAGS = [
-  ["leak", "Tells which model wrote it"],
-  ["personal data", "Personal data"],
-  ["distressing", "Distressing: flag and skip"],
-  ["broken", "Broken or unreadable"],
-  ["other", "Something else"],
-];
-const REASONS = [
-  ["cannot judge", "I cannot judge this"],
-  ["incomparable", "They cannot be compared"],
-  ["unclear", "The prompt is unclear"],
-  ["language", "Not a language I read"],
-  ["other", "Something else"],
-];
-
 const at = (id) => document.getElementById(id);
 const names = Object.keys(settings.pages);
 const modules = await Promise.all(names.map((kind) => import(`./pages/${kind}.js`)));
@@ -40,43 +28,73 @@ const how = { raw: read("raw", false), diff: false };
 const desk = new Desk({ view: { show, expect, busy, ready, empty, saved }, progress: new Progress(at("progress")), rest });
 const pause = new Pause(at("pause"), () => at("question").focus());
 const live = new Live(at("live"));
+const me = new Me(at("me"), { changed: () => desk.fetch() });
 
 const common = [
   { name: "undo", says: "Undo", keys: ["u"], run: () => desk.undo(), place: "tools" },
-  { name: "skip", says: "Skip", keys: ["s"], run: () => skip(), place: "tools" },
-  { name: "flag", says: "Flag", keys: ["x"], run: flag, place: "tools" },
+  { name: "skip", says: "Skip", keys: ["s"], run: () => skip(desk), place: "tools" },
+  { name: "flag", says: "Flag", keys: ["x"], run: () => flag(desk), place: "tools" },
   { name: "rationale", says: "Reason", keys: ["r"], run: () => reason(true), place: "tools" },
   { name: "diff", says: "Differences", keys: ["d"], run: () => toggle("diff"), place: "tools" },
   { name: "raw", says: "As written", keys: ["m"], run: () => toggle("raw"), place: "tools" },
-  { name: "guideline", says: "Guideline", keys: ["g"], run: guideline, place: "menu" },
+  { name: "guideline", says: "Guideline", keys: ["g"], run: () => guideline(desk.question?.guideline), place: "menu" },
   { name: "pause", says: "Pause", keys: ["p"], run: stop, place: "menu" },
+  { name: "me", says: "You", keys: ["i"], run: () => me.open(), place: "menu" },
   { name: "help", says: "Keys", keys: ["?"], run: () => help.open(), place: "menu" },
 ];
 const keys = new Keys(common);
 const help = new Help(at("help"), keys, controls);
-let kind = names[0];
+let kind = names.includes("pair") ? "pair" : names[0];
+let draft = null;
 
 function actsOf(of) {
-  return pages[of].acts(settings.pages[of]).map((act) => ({ ...act, run: () => answer(act) }));
+  return pages[of].acts(settings.pages[of], desk.question).map((act) => ({ ...act, run: () => answer(act) }));
 }
 
 function answer(act) {
-  if (!desk.ready || pages[kind].ready?.() === false) return;
-  desk.answer(act.verdict(desk.question), act.says);
+  if (!desk.ready || pages[kind].ready?.() === false || covered(desk.question)) return;
+  if (act.focus) return document.querySelector(act.focus)?.focus();
+  if (act.change) return change(act.change(draft));
+  const verdict = act.verdict(desk.question, draft);
+  if (verdict.missing) {
+    if (verdict.draft) change(verdict.draft);
+    return tell(verdict.missing);
+  }
   const pressed = at("acts").querySelector(`[data-act="${act.name}"]`);
-  pressed.classList.add("pressed");
-  setTimeout(() => pressed.classList.remove("pressed"), PRESSED_MS);
+  desk.answer(verdict, act.says);
+  pressed?.classList.add("pressed");
+  setTimeout(() => pressed?.classList.remove("pressed"), PRESSED_MS);
+}
+
+/** What a person has done to a question before it is answered; it outlives a reload. */
+function change(next, redraw = true) {
+  draft = next;
+  write("work", { id: desk.question.id, draft });
+  if (!redraw) return;
+  redrawn(at("question"), () => draw(desk.question));
+  if (pages[kind].says) say(pages[kind].says(desk.question, draft));
+}
+
+/** As it was left, as it had been answered before, or new. */
+function begun(question) {
+  const page = pages[question.kind];
+  if (!page.begin) return null;
+  if (question.returned && !question.returned.skipped) return page.drafted(question, question.returned);
+  const kept = read("work");
+  return kept?.id === question.id ? kept.draft : page.begin(question);
 }
 
 /** The controls, each with its key; the one in focus stays in focus. */
 function controls() {
   const focused = document.activeElement?.dataset.act;
   const acts = actsOf(kind);
-  const shared = common.filter((act) => !pages[kind].without?.includes(act.name));
+  const ours = common.filter((act) => act.name !== "diff" || pages[kind].differs);
+  const shared = ours.filter((act) => !pages[kind].without?.includes(act.name));
   const own = (pages[kind].controls ?? []).map((act) => ({ ...act, place: "tools" }));
+  const shown = acts.filter((act) => act.place !== "keys");
   keys.acts = [...acts, ...own, ...shared];
-  at("acts").dataset.count = acts.length;
-  at("acts").replaceChildren(...acts.map((act) => control(act, act.tone)));
+  at("acts").dataset.count = shown.length;
+  at("acts").replaceChildren(...shown.map((act) => control(act, act.tone)));
   for (const place of ["tools", "menu"]) {
     at(place).replaceChildren(...[...own, ...shared].filter((act) => act.place === place).map((act) => control(act, "quiet")));
   }
@@ -100,11 +118,12 @@ function control(act, tone) {
 }
 
 function show(question, says, note) {
-  if (question.kind !== kind || how.diff) {
+  if (question.kind !== kind || how.diff || pages[kind].begin) {
     kind = question.kind;
     how.diff = false;
     controls();
   }
+  draft = begun(question);
   busy();
   draw(question);
   reason(false, note);
@@ -132,14 +151,16 @@ function ready() {
 }
 
 function draw(question) {
-  at("question").replaceChildren(pages[question.kind].draw(question, how));
+  const drawn = cover(question, () => draw(question)) ?? pages[question.kind].draw(question, how, draft, change);
+  at("question").replaceChildren(drawn);
 }
 
-function empty(known, says) {
+function empty(known, says, why) {
   at("question").replaceChildren();
   at("empty").hidden = false;
   document.body.classList.add("idle");
-  at("empty").textContent = known ? "Nothing is asked at the moment. New questions appear here by themselves." : "One moment…";
+  const nothing = why || "Nothing is asked at the moment. New questions appear here by themselves.";
+  at("empty").textContent = known ? nothing : "One moment…";
   if (says) say(`${says}. Nothing is asked at the moment.`);
 }
 
@@ -170,21 +191,6 @@ function rest() {
   progress.begin();
 }
 
-/** Asks for a reason; nothing happens where none is given, or where the question changed meanwhile. */
-function because(title, reasons, note, act) {
-  const question = desk.ready ? desk.question : null;
-  if (question) choose(title, reasons, note, (found) => question === desk.question && act(found));
-}
-
-const skip = () => because("Skip: why?", REASONS, null, ({ name }) => desk.skip(name));
-
-function flag() {
-  because("What is wrong?", FLAGS, "In words, if you like", ({ name, note }) => {
-    desk.flag(name, note);
-    if (name === "distressing") desk.skip(name);
-  });
-}
-
 function reason(open, note = null) {
   if (note !== null) at("note").value = note;
   at("rationale").hidden = !open && !at("note").value;
@@ -198,21 +204,10 @@ function toggle(name) {
   controls();
 }
 
-async function guideline() {
-  const dialog = at("guideline");
-  const version = desk.question?.guideline;
-  const query = version ? `?version=${encodeURIComponent(version)}` : "";
-  const found = await get(`/api/guideline${query}`).catch(() => null);
-  const text = fill(element("div", { class: "words" }), found?.html || "<p>There is no guideline for these questions.</p>");
-  const close = element("button", { type: "button", class: "quiet" }, "Close ", element("kbd", {}, "Esc"));
-  close.addEventListener("click", () => dialog.close());
-  dialog.replaceChildren(element("header", {}, element("h2", { id: "guideline-title" }, "Guideline"), close), text);
-  dialog.showModal();
-}
-
 at("note").addEventListener("input", () => desk.write(at("note").value));
 at("note").addEventListener("keydown", (event) => {
   if (event.key === "Escape" || (event.key === "Enter" && event.ctrlKey)) {
+    event.preventDefault();
     reason(false);
     at("question").focus();
   }
@@ -224,10 +219,19 @@ document.addEventListener("click", (event) => {
   if (event.detail) event.target.closest?.("summary")?.blur(); // Space is an answer again
 });
 setInterval(() => desk.beat(), BEAT_MS);
-controls();
-desk.progress.draw();
-desk.open();
+at("overview").hidden = !settings.may.look;
+at("talks").hidden = !settings.talks;
+if (settings.may.label) open();
+else at("empty").textContent = "Your role is to look, not to answer: the overview is above.";
+
+function open() {
+  controls();
+  desk.progress.draw();
+  desk.open();
+  unread();
+}
+
 listen((news) => {
   if ("live" in news) live.show(news.live);
-  if (news.seq) desk.news(news.seq);
+  if (news.seq && settings.may.label) desk.news(news.seq);
 });

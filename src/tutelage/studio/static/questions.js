@@ -47,6 +47,7 @@ export class Questions {
       found = await post("/api/claim", { count: MOST }); // it had been taken back, and stands behind those fetched ahead
     }
     const { assignments, progress } = found;
+    this.says = found.says ?? "";
     if (current) assignments.sort((one, other) => isCurrent(other) - isCurrent(one));
     this.known = true;
     const held = new Set(this.waiting.map((each) => each.id + each.lease));

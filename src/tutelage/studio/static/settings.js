@@ -8,6 +8,7 @@ export const settings = embedded ?? (await entered());
 async function entered() {
   const token = new URLSearchParams(location.search).get("t");
   history.replaceState(null, "", location.pathname); // no history keeps it
+  if (!token && sessionStorage.getItem("left")) return told("You have left. Thank you for your work.");
   if (!token) return told("Open the link that the terminal printed. It works once; pressing Enter there gives another one.");
   try {
     const headers = { "content-type": "application/json" };

@@ -1,7 +1,15 @@
-// Two answers to one prompt. A page gives its acts (what can be answered, by which keys) and draws a question.
+// Two answers to one prompt.
+//
+// What every page gives: acts(settings, question) -> what can be done, by which keys; draw(question, how, draft, change);
+// told(question, returned), a former answer in words. Those whose answer takes more than one key also have
+// begin(question) -> draft and drafted(question, returned) -> draft; their acts give change(draft) -> draft, or
+// verdict(question, draft) -> the verdict, or { missing: what is to be told, draft }; place "keys": without a control.
 
 import { differing } from "../diff.js";
-import { element, fill } from "../elements.js";
+import { element } from "../elements.js";
+import { LETTERS, differences, letter, prompt, words } from "../said.js";
+
+export const differs = true; // two texts, whose differences can be shown
 
 const GRADES = [
   ["A much better", 0, 1],
@@ -37,40 +45,19 @@ export function draw(question, how) {
   return element(
     "div",
     { class: "pair" },
-    element("section", { class: "prompt", "aria-label": "Prompt" }, ...question.context.map((each) => turn(each, how))),
+    prompt(question, how),
     element("div", { class: "sides" }, ...sides(question, how)),
   );
-}
-
-function turn(said, how) {
-  const who = said.who ? element("h3", { class: "who" }, said.who) : null;
-  return element("div", { class: "turn" }, who, words(said, how));
 }
 
 function sides(question, how) {
   const texts = question.shown.map((each) => each.plain);
   const marked = how.diff ? differing(...texts) : null;
   return question.shown.map((each, place) => {
-    const letter = "AB"[place];
-    const id = `side-${letter}`;
-    const spoken = element("span", { class: "spoken" }, "Answer ");
-    const heading = element("h2", { id }, spoken, element("span", { class: "letter" }, letter));
+    const id = `side-${LETTERS[place]}`;
     const body = marked ? differences(marked[place]) : words(each, how);
-    return element("section", { class: "side", "data-side": letter, "aria-labelledby": id }, heading, body);
+    return element("section", { class: "side", "data-side": LETTERS[place], "aria-labelledby": id }, letter(place, id), body);
   });
-}
-
-/** lang is unknown and said to be; the direction follows the letters. */
-function words(said, how) {
-  const place = element("div", { class: how.raw ? "words raw" : "words", lang: "", dir: "auto" });
-  if (!how.raw) return fill(place, said.html);
-  place.textContent = said.plain;
-  return place;
-}
-
-function differences(runs) {
-  const marks = runs.map(([text, only]) => (only ? element("mark", {}, text) : text));
-  return element("div", { class: "words raw", lang: "", dir: "auto" }, ...marks);
 }
 
 /** What a former answer was, in words, for whoever took it back. */

@@ -76,7 +76,7 @@ def say(request: Request, body: Say) -> dict[str, Any]:
         refuse_unwilling(body, mine.warned)
         said = [*turns(store, mine.labeller, body.talk, body.turn), {"role": "user", "content": tame(body.text)}]
         store.ask([asked(voices, said, body, mine.labeller, name)])
-    return {"assignment": drawn_of(store, mine.labeller, name)}
+    return {"assignment": drawn_of(request, mine.labeller, name)}
 
 
 def refuse_unwilling(body: Say, warned: bool) -> None:
@@ -131,7 +131,7 @@ def state(request: Request, body: Which) -> dict[str, Any]:
         person = {"who": "You", **drawn.text(store.known(name)["right"]["says"])}
         label = store.label_of(name, mine.labeller)
         if label is None:
-            return {"said": [*found, person], "turn": turn, "assignment": drawn_of(store, mine.labeller, name)}
+            return {"said": [*found, person], "turn": turn, "assignment": drawn_of(request, mine.labeller, name)}
         found += [person, {"who": "Assistant", **drawn.text(goes_on(label))}]
     return {"said": found, "turn": MOST_TURNS, "assignment": None}
 
@@ -195,12 +195,12 @@ def tame(text: str) -> str:
     return text.strip()
 
 
-def drawn_of(store: Store, labeller: str, name: str) -> dict[str, Any]:
+def drawn_of(request: Request, labeller: str, name: str) -> dict[str, Any]:
     """The turn as the page gets it, leased; LeaseLost for one that was answered meanwhile."""
-    found = store.claim(labeller, names=[name])
+    found = store_of(request).claim(labeller, names=[name])
     if not found:
         raise Refused("that turn was answered already. Load the page again.")
-    return drawn.assignment(found[0])
+    return drawn.assignment(found[0], request.app.state.clips)
 
 
 def store_of(request: Request) -> Store:

@@ -316,7 +316,7 @@ def test_rankings_of_a_browser_train_a_reward_model_by_one_command(tmp_path, com
     given = ("--data", str(labels), "--model", str(words_folder), "--loss", "plackett-luce", "--out", str(out))
     tutelage("reward-model", *given, "--device", "cpu", "--max-tokens", "120")
     summary, lineage = (json.loads((out / name).read_text()) for name in ("summary.json", "labels.json"))
-    assert summary["learned_from"] == "plackett-luce" and summary["rows_used"] == 12 and summary["pairs"] > 0
+    assert summary["learned_from"] == "plackett-luce" and summary["rows_used"] == 12
     with Store.open(labels / "feedback.db") as store:
         assert len(store.snapshot_labels(lineage["snapshot"])) == 12
         best = [each.comparison.candidates[each.comparison.chosen()].text or "" for each in store.labels()]

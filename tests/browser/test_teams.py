@@ -68,7 +68,7 @@ def test_two_people_disagree_and_a_lead_decides(served, person):
     lead.page.get_by_role("link", name="Overview").click()
     lead.page.get_by_text("q0: 1 against 1").wait_for()
     lead.page.get_by_role("button", name="Put 1 before me").click()
-    lead.page.get_by_text("They are your next questions").wait_for()
+    lead.page.get_by_text("They are your next questions").first.wait_for()
     lead.page.get_by_role("link", name="Answer questions").click()
     lead.ready()
     lead.press("f")

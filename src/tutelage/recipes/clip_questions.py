@@ -73,6 +73,7 @@ class Interview:
     people: whether answers come in their own time, may be taken back, and cannot be had again
     asked: names of questions, in order; rows: those that were learned from -> (row of the answers, id of the label)
     dropped: those that were answered without a preference that can be learned -> id of the label
+    given_back: how many were skipped; with those that stand it numbers the next question, which must be a new one
     """
 
     store: Store
@@ -86,6 +87,7 @@ class Interview:
     asked: list[str] = field(default_factory=list)
     rows: dict[str, list[Any]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    given_back: int = 0
     _labels: dict[str, Label] = field(default_factory=dict, repr=False)
 
     def labels(self) -> dict[str, Label]:
@@ -99,7 +101,7 @@ class Interview:
         """Asks `count` questions about this batch, the most disputed of many; their names."""
         if count <= 0:
             return []
-        chance = np.random.default_rng([self.seed, CUT, version, len(self.asked)])
+        chance = np.random.default_rng([self.seed, CUT, version, self.next_number])
         chooses = learner is not None and self.select == "disagreement" and learner.ensemble.members > 1
         found = Cuts.of(batch, count * (self.candidates_per_label if chooses else 1), self.clip_steps, chance)
         scores_NKM = np.zeros((len(found.rows), 2, 1))
@@ -132,7 +134,7 @@ class Interview:
     ) -> Asking:
         version, place = number
         names = [self.clips.keep(**found.clip(batch, pair, side)) for side in range(2)]
-        name = f"version-{version:05d}-{len(self.asked) + place:05d}-{candidate_id(*names)}"
+        name = f"version-{version:05d}-{self.next_number + place:05d}-{candidate_id(*names)}"
         candidates = tuple(
             Candidate(
                 id=candidate_id(name, side, media),
@@ -144,6 +146,10 @@ class Interview:
         )
         about = {"asked_with": float(min(1.0, probs_N[pair])), "policy": f"version-{version}"}
         return Asking(Context(), candidates, "clip", name, priority=float(version), **about)
+
+    @property
+    def next_number(self) -> int:
+        return len(self.asked) + self.given_back
 
     def typical(self, batch: Batch, floor: float) -> float:
         """The mean return of a clip of this batch, above the floor: what a teacher's thresholds are fractions of."""
@@ -162,7 +168,9 @@ class Interview:
             return
         known = set(self.asked)
         self.asked += [name for name in self.labels() if name not in known]
-        self.store.withdraw([name for name in self.store.open_questions() if name not in known], "the run was resumed")
+        late = [name for name in self.store.open_questions() if name not in known]
+        self.store.withdraw(late, "the run was resumed")
+        self.given_back += len(late)
 
     def hear(self, learner: RewardLearner) -> int:
         """Takes in every answer that is new, in the order in which they were asked, and those that were changed."""
@@ -203,13 +211,18 @@ class Interview:
         mine = [name for name in self.store.skipped() if name in set(self.asked)]
         self.store.withdraw(mine, "somebody skipped it")
         self.asked = [name for name in self.asked if name not in set(mine)]
+        self.given_back += len(mine)
         return len(mine)
 
     def state(self) -> dict[str, Any]:
-        return {"asked": list(self.asked), "rows": {name: list(each) for name, each in self.rows.items()}}
+        return {
+            "asked": list(self.asked),
+            "given_back": self.given_back,
+            "rows": {name: list(each) for name, each in self.rows.items()},
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.asked = list(state["asked"])
+        self.asked, self.given_back = list(state["asked"]), state["given_back"]
         self.rows = {name: list(each) for name, each in state["rows"].items()}
         self.dropped = {}
 

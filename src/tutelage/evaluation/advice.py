@@ -30,13 +30,13 @@ def advice(labels: Sequence[Label], more: int = 100) -> dict[str, Any]:
         need = f"{FEWEST} questions that somebody decided; there are {len({question for question, *_ in pairs})}"
         return {"advice": "nobody knows", "says": f"A curve needs {need}. Go on.", "means": []}
     found = curve(_points(pairs), more)
-    gain = [found.get(f"expected_gain{end}") for end in ("", "_low", "_high")]
-    if gain[0] is None:
+    mean, low, high = (found.get(f"expected_gain{end}") for end in ("", "_low", "_high"))
+    if mean is None or low is None or high is None:
         return {**found, "advice": "go on", "says": f"The probe is not above chance yet ({found['not_fitted']})."}
-    told = f"The next {more} answers bring {gain[0]:+.1%} of accuracy ({gain[1]:+.1%} to {gain[2]:+.1%})"
-    if gain[1] > WORTH:
+    told = f"The next {more} answers bring {mean:+.1%} of accuracy ({low:+.1%} to {high:+.1%})"
+    if low > WORTH:
         return {**found, "advice": "go on", "says": f"{told}: go on."}
-    if gain[2] < WORTH:
+    if high < WORTH:
         return {
             **found,
             "advice": "stop",
@@ -61,7 +61,8 @@ def _points(pairs: Sequence[tuple[str, str, str]]) -> list[Point]:
 
     words = HashingVectorizer(n_features=2**14, norm="l2", ngram_range=(1, 2), alternate_sign=False)
     names = np.array([question for question, *_ in pairs])
-    difference = words.transform([better for _, better, _ in pairs]) - words.transform([worse for *_, worse in pairs])
+    better: Any = words.transform([better for _, better, _ in pairs])
+    difference = better - words.transform([worse for *_, worse in pairs])
     lengths_N = np.array([np.log1p(len(better)) - np.log1p(len(worse)) for _, better, worse in pairs])
     fold_N = np.array([int(hashlib.sha256(name.encode()).hexdigest(), 16) % FOLDS for name in names])
     held, taught = np.flatnonzero(fold_N == 0), np.flatnonzero(fold_N != 0)

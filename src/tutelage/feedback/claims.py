@@ -49,7 +49,7 @@ class Claim:
     def among(self) -> list[Any]:
         """What a question must be, as conditions."""
         wanted = ((Q.c.kind, self.kinds), (Q.c.name, self.names))
-        found = [column.in_(list(values)) for column, values in wanted if values is not None]
+        found: list[Any] = [column.in_(list(values)) for column, values in wanted if values is not None]
         found.append(or_(Q.c.purpose.is_(None), Q.c.person == self.labeller))
         if self.purpose is not None:
             found.append(Q.c.purpose == self.purpose)

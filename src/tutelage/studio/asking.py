@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tutelage.data import replies
 from tutelage.data.errors import InputError
@@ -38,7 +39,7 @@ def asked(each: Asked, settings: Settings) -> Iterator[Asking]:
 
 
 def forms(settings: Settings) -> list[Form]:
-    warned = {"warning": settings.warning}
+    warned: dict[str, Any] = {"warning": settings.warning}
     if settings.kind == "rules":
         if not settings.rules:
             raise InputError("a project of kind rules has no rules; name them under `rules` in project.json.")

@@ -126,9 +126,10 @@ def state(request: Request, body: Which) -> dict[str, Any]:
     found: list[dict[str, str]] = []
     for turn in range(MOST_TURNS):
         name = named(mine.labeller, body.talk, turn)
-        if not store.known(name):
+        known = store.known(name)
+        if known is None:
             return {"said": found, "turn": turn, "assignment": None}
-        person = {"who": "You", **drawn.text(store.known(name)["right"]["says"])}
+        person = {"who": "You", **drawn.text(known["right"]["says"])}
         label = store.label_of(name, mine.labeller)
         if label is None:
             return {"said": [*found, person], "turn": turn, "assignment": drawn_of(request, mine.labeller, name)}
@@ -145,6 +146,8 @@ def end(request: Request, body: End) -> dict[str, Any]:
     if label is None:
         raise Refused("an attack is rated after its last choice.")
     known = store.known(named(mine.labeller, body.talk, 0))
+    if known is None:
+        raise Refused("this talk was erased.")
     task = known["right"]["verdict"].get("task", "")
     name = named(mine.labeller, body.talk, MOST_TURNS)
     reply = next(each for each in label.comparison.candidates if each.text == goes_on(label))

@@ -370,7 +370,7 @@ def test_a_long_text_is_cut_with_a_note():
 
 
 def test_pages_fetch_from_nowhere_else_and_are_small():
-    """No address of another server in scripts, styles or templates; all pages together: 80 kB of scripts, compressed."""
+    """No address of another server in scripts, styles or templates; together 80 kB of scripts, compressed."""
     import gzip
 
     found = [*STATIC.rglob("*.*"), *(STATIC.parent / "templates").glob("*.html")]

@@ -194,6 +194,14 @@ def test_models_of_one_kind_share_a_recording_and_each_says_its_own(monkeypatch)
     assert gap(policy, drawn(policy, min_new_tokens=20)) < 1e-5
 
 
+def test_a_step_recorded_on_one_row_serves_many(tiny_policy, monkeypatch):
+    """A shape of one is a constant to the recorder: one prompt first and two afterwards broke the sampler."""
+    monkeypatch.setattr(decoding, "RECORDINGS", {})
+    for keys in (KEYS[:1], KEYS[:2], KEYS):
+        assert gap(tiny_policy, drawn(tiny_policy, keys=keys, min_new_tokens=20)) < 1e-5
+    assert len(decoding.RECORDINGS) == 1
+
+
 def test_ranks_close_with_as_few_moves_as_there_are_gaps():
     assert close_ranks([True, True, True]) == [0, 1, 2]
     assert close_ranks([False, True, False, True, True]) == [4, 1, 3]

@@ -290,7 +290,7 @@ def evaluation_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]
         "win_rate_high": high,
         **kl,
         "kl_nats_best_of_4": best_of_n.kl_nats(4),
-        "kl_nats_best_of_16": best_of_n.kl_nats(16),
+        f"kl_nats_best_of_{config.best_of}": best_of_n.kl_nats(config.best_of),
     }
 
 
@@ -350,7 +350,7 @@ def summarise(config: DemoConfig, run: Run) -> dict[str, Any]:
         "gold_score_sft": by_name["SFT"]["gold_mean"],
         "gold_score_sft_best_quarter": by_name["SFT, best quarter"]["gold_mean"],
         "gold_score_best_of_4": by_name["best of 4"]["gold_mean"],
-        "gold_score_best_of_16": by_name["best of 16"]["gold_mean"],
+        f"gold_score_best_of_{config.best_of}": by_name[f"best of {config.best_of}"]["gold_mean"],
         "gold_score_ppo": by_name["PPO"]["gold_mean"],
         "gold_score_ppo_on_gold": by_name["PPO on gold"]["gold_mean"],
         "gold_score_ppo_last_quarter_lowest": found["ppo"]["gold_score_last_quarter_lowest"],

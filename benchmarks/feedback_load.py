@@ -194,7 +194,7 @@ def in_texts(verdict: dict[str, Any], texts: dict[str, str]) -> str:
             return {texts.get(name, name): turned(inner) for name, inner in value.items()}
         if isinstance(value, (list, tuple)):
             return sorted(map(turned, value)) if all(isinstance(each, str) for each in value) else [*map(turned, value)]
-        return texts.get(value, value) if isinstance(value, str) else value
+        return texts.get(value, value) if isinstance(value, str) else _number(value)
 
     said = (
         {"ranking": [list(texts)]}
@@ -202,6 +202,11 @@ def in_texts(verdict: dict[str, Any], texts: dict[str, str]) -> str:
         else {name: verdict[name] for name in NAMED if verdict.get(name)}
     )
     return json.dumps(turned(said), sort_keys=True)
+
+
+def _number(value: Any) -> Any:
+    """A mark of 7 comes back as 7.0."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 NAMED = ("choice", "ranking", "ratings", "rules", "edits")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+import re
 import shutil
 
 import pytest
@@ -53,7 +55,9 @@ class Player:
 
 
 @pytest.fixture
-def player(tmp_path, tiny_llama, tiny_classifier):
+def player(tmp_path, tiny_llama, tiny_classifier, monkeypatch):
+    seeds = itertools.count()  # of replies: else two of them may be the same once in a while
+    monkeypatch.setattr("tutelage.studio.play.routes.secrets.randbelow", lambda below: next(seeds) % below)
     runs = tmp_path / "runs"
     for seed, name in enumerate(("one", "two")):
         torch.manual_seed(seed)
@@ -84,7 +88,8 @@ def test_what_stands_around_every_message_is_found():
 def test_a_policy_replies_and_its_words_are_made_safe(player):
     said = [{"role": "user", "content": "abc "}]
     found = player.play("reply", {"model": "one//", "said": said, **SAMPLED})
-    assert found.keys() == {"said", "html", "plain"} and len(found["said"]) <= 6
+    tokens = re.findall("<[a-z]+>|.", found["said"])  # a special token's name is of several letters
+    assert found.keys() == {"said", "html", "plain"} and len(tokens) <= 6
 
 
 def test_a_talk_goes_on_with_what_was_said(player):

@@ -69,9 +69,20 @@ def test_what_is_late_is_a_notice(name, tmp_path):
 
 def test_updates_that_throw_the_policy_about_come_first(tmp_path):
     """KL that leaps from batch to batch explains a score that falls; with one epoch nothing else shows it."""
-    ppo_run(tmp_path / "run", kl_nats_per_sequence=lambda i: 40.0 * (i % 3), score=lambda i: 2.0 - 0.2 * i)
+    leaps = {"kl_nats_per_sequence": lambda i: 40.0 * (i % 3), "kl_nats_per_action": lambda i: 1.6 * (i % 3)}
+    ppo_run(tmp_path / "run", **leaps, score=lambda i: 2.0 - 0.2 * i)
     assert named(tmp_path / "run")[0] == "learning rate too high"
     assert "ranking conflict" not in named(tmp_path / "run")
+
+
+def test_long_replies_may_move_by_many_nats(tmp_path):
+    """A thousand actions: 25 nats more or less are 0.025 an action."""
+    long = {
+        "kl_nats_per_sequence": lambda i: 60 + 25.0 * (i % 2),
+        "kl_nats_per_action": lambda i: 0.06 + 0.025 * (i % 2),
+    }
+    ppo_run(tmp_path / "run", actions=lambda i: 1000.0, **long)
+    assert named(tmp_path / "run") == []
 
 
 def test_a_score_that_rises_is_no_ranking_conflict(tmp_path):

@@ -9,10 +9,10 @@ from tutelage.doctor.finding import Disease, Sign
 
 CLIPPED = 0.3  # share of actions clipped (docs/metrics.md)
 MOVED_NATS = 0.05  # approximate KL of an update (docs/metrics.md)
-FAR_NATS = 1.0  # approximate KL of an update after which nothing of what was sampled holds
+FAR_NATS = 1.0  # an action, of an update or from one batch to the next: then nothing of what was sampled holds
 LASTS = 3  # steps on end
-FAR_JUMP_NATS = 20.0  # the same of KL a sequence from one batch to the next, where one epoch leaves no approximate KL
-JUMP_NATS, JUMPS = 5.0, 2  # KL a sequence from one batch to the next, so often
+JUMP_NATS, JUMP_ACTION_NATS = 5.0, 0.1  # KL a sequence, and an action, from one batch to the next
+JUMPS = 2  # so often
 NOT_FINITE = ("NotFinite", "FloatingPointError")
 
 
@@ -34,11 +34,12 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
 
 def thrown(stage: Stage) -> int | None:
     """The step from which on updates threw the policy about: what it then does is no answer to any reward."""
-    kl = stage.series("kl_nats_per_sequence")
-    far = np.flatnonzero(np.abs(np.diff(kl.values)) > FAR_JUMP_NATS) if len(kl) > 1 else np.array([])
-    if len(far) >= JUMPS:
-        return int(kl.steps[far[0] + 1])
-    return stage.series("approximate_kl_nats").onset(lambda values: values > FAR_NATS, LASTS)
+    leaps = leaps_of(stage, "kl_nats_per_action", FAR_NATS)  # with one epoch there is no approximate KL to see it by
+    return (
+        min(leaps)
+        if len(leaps) >= JUMPS
+        else stage.series("approximate_kl_nats").onset(lambda values: values > FAR_NATS, LASTS)
+    )
 
 
 def too_far(stage: Stage) -> list[tuple[int, str, float]]:
@@ -56,13 +57,22 @@ def too_far(stage: Stage) -> list[tuple[int, str, float]]:
 
 
 def jumped(stage: Stage) -> list[tuple[int, str, float]]:
-    series = stage.series("kl_nats_per_sequence")
-    far = np.flatnonzero(np.abs(np.diff(series.values)) > JUMP_NATS) if len(series) > 1 else np.array([])
-    if len(far) < JUMPS:
+    """Long replies move by many nats without moving far: it takes a leap by the action, too."""
+    leaps = leaps_of(stage, "kl_nats_per_sequence", JUMP_NATS)
+    if stage.has("kl_nats_per_action"):
+        leaps &= leaps_of(stage, "kl_nats_per_action", JUMP_ACTION_NATS)
+    if len(leaps) < JUMPS:
         return []
-    step, most = int(series.steps[far[0] + 1]), float(np.abs(np.diff(series.values)).max())
+    step, most = min(leaps), float(np.abs(np.diff(stage.series("kl_nats_per_sequence").values)).max())
     said = f"KL a sequence jumps by up to {most:.1f} nats from one batch to the next, first at step {step}."
     return [(step, said, most / JUMP_NATS)]
+
+
+def leaps_of(stage: Stage, name: str, limit: float) -> set[int]:
+    """The steps to which a column jumped by more than `limit`."""
+    series = stage.series(name)
+    far = np.flatnonzero(np.abs(np.diff(series.values)) > limit) if len(series) > 1 else []
+    return {int(series.steps[place + 1]) for place in far}
 
 
 def broke(stage: Stage) -> list[tuple[int, str, float]]:
@@ -77,14 +87,15 @@ DISEASE = Disease(
     kind="ppo",
     needs=("kl_nats_per_sequence",),
     look="clip_fraction above 0.3 or approximate_kl_nats above 0.05 three steps on end, KL that jumps by more than "
-    "five nats between batches twice, or a loss that is not finite. Above 1 nat three steps on end, or "
-    "with two jumps above twenty, it is a stop.",
+    "five nats a sequence and 0.1 an action between batches twice, or a loss that is not finite. Above 1 nat three "
+    "steps on end, or with two jumps above 1 nat an action, it is a stop.",
     causes=(
         "The learning rate is too high for this model or for LoRA's rank.",
         "Too many epochs or minibatches over one batch.",
         "Advantages of few episodes: the batch is small.",
     ),
     confirm="The same run at a third of the rate has a clip_fraction below 0.3 and at least the same score.",
-    look_alike="A clip_fraction that is high for a step or two after the warm-up.",
+    look_alike="A clip_fraction that is high for a step or two after the warm-up; long replies, whose KL a sequence "
+    "moves by many nats and hardly by the action.",
     examine=examine,
 )

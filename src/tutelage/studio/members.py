@@ -7,8 +7,6 @@ it holds once, for some days, for one name and one role. The file keeps hashes o
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import secrets
 import threading
 import time
@@ -20,11 +18,10 @@ from typing import Any, Literal
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
 
-from tutelage.data.errors import InputError
 from tutelage.feedback.asking import Refused, checked_name
 from tutelage.runs.files import write_json
 from tutelage.studio.security import Refusal
-from tutelage.studio.sessions import Session
+from tutelage.studio.sessions import Session, hashed, kept
 
 Role = Literal["owner", "lead", "labeller", "viewer"]
 Act = Literal["label", "look", "lead", "own"]
@@ -65,9 +62,9 @@ class Members:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path, self.clock = path, clock
         self._lock = threading.Lock()
-        kept = _kept(path)
-        self.by_labeller = {name: Member(**each) for name, each in kept.get("members", {}).items()}
-        self.invitations = {name: Invitation(**each) for name, each in kept.get("invitations", {}).items()}
+        found = kept(path, "Delete it, and invite everybody again.")
+        self.by_labeller = {name: Member(**each) for name, each in found.get("members", {}).items()}
+        self.invitations = {name: Invitation(**each) for name, each in found.get("invitations", {}).items()}
 
     def of(self, session: Session) -> Member:
         """The member of a session; whoever came by the terminal's link and was never invited owns the project.
@@ -83,14 +80,14 @@ class Members:
         with self._lock:
             others = {key: each for key, each in self.invitations.items() if each.labeller != labeller}
             invitation = Invitation(labeller, name, role, self.clock() + days * DAY_SECONDS)
-            self.invitations = {**others, _hash(token): invitation}
+            self.invitations = {**others, hashed(token): invitation}
             self._keep()
         return token
 
     def accept(self, token: str) -> Member | None:
         """The new member, if the invitation was open. It is used up."""
         with self._lock:
-            found = self.invitations.pop(_hash(token), None)
+            found = self.invitations.pop(hashed(token), None)
             if found is None:
                 return None
             if found.until >= self.clock():
@@ -153,14 +150,3 @@ def may(act: Act) -> Dependency:
 
 def member_of(request: Request) -> Member:
     return request.app.state.members.of(request.state.session)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _kept(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}. Delete it, and invite everybody again.") from error

@@ -40,22 +40,22 @@ class Sessions:
         self.path, self.clock = path, clock
         self._lock = threading.Lock()
         self._links: dict[str, Session] = {}
-        kept = _kept(path)
-        self._secret = str(kept.get("secret") or secrets.token_hex(32))
-        self._sessions = {name: Session(**each) for name, each in kept.get("sessions", {}).items()}
+        found = kept(path, "Delete it: everyone enters by a new link then.")
+        self._secret = str(found.get("secret") or secrets.token_hex(32))
+        self._sessions = {name: Session(**each) for name, each in found.get("sessions", {}).items()}
         self._keep()
 
     def link(self, labeller: str, name: str) -> str:
         """A token that lets this labeller in once."""
         token = secrets.token_urlsafe(32)
         with self._lock:
-            self._links[_hash(token)] = Session(labeller, name, self.clock() + LINK_SECONDS)
+            self._links[hashed(token)] = Session(labeller, name, self.clock() + LINK_SECONDS)
         return token
 
     def enter(self, token: str) -> str | None:
         """The secret of a new session, if the link was good. The link is used up."""
         with self._lock:
-            found = self._links.pop(_hash(token), None)
+            found = self._links.pop(hashed(token), None)
         if found is None or found.until < self.clock():
             return None
         return self.admit(found.labeller, found.name)
@@ -64,7 +64,7 @@ class Sessions:
         """The secret of a new session of somebody who was let in."""
         cookie = secrets.token_urlsafe(32)
         with self._lock:
-            self._sessions[_hash(cookie)] = Session(labeller, name, self.clock() + SESSION_SECONDS, invited)
+            self._sessions[hashed(cookie)] = Session(labeller, name, self.clock() + SESSION_SECONDS, invited)
             self._keep()
         return cookie
 
@@ -76,12 +76,12 @@ class Sessions:
 
     def of(self, cookie: str | None) -> Session | None:
         """The session behind a cookie."""
-        found = self._sessions.get(_hash(cookie)) if cookie else None
+        found = self._sessions.get(hashed(cookie)) if cookie else None
         return found if found is not None and found.until > self.clock() else None
 
     def leave(self, cookie: str) -> None:
         with self._lock:
-            if self._sessions.pop(_hash(cookie), None):
+            if self._sessions.pop(hashed(cookie), None):
                 self._keep()
 
     def proof(self, cookie: str) -> str:
@@ -99,12 +99,14 @@ class Sessions:
         write_json(self.path, {"secret": self._secret, "sessions": {name: vars(each) for name, each in alive.items()}})
 
 
-def _hash(token: str) -> str:
+def hashed(token: str) -> str:
+    """What is kept of a secret."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _kept(path: Path) -> dict[str, Any]:
+def kept(path: Path, instead: str) -> dict[str, Any]:
+    """What is in a file beside the store, or nothing. instead: what to do where it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}. Delete it: everyone enters by a new link then.") from error
+        raise InputError(f"{path} cannot be read: {error}. {instead}") from error

@@ -17,5 +17,8 @@ class QuietRun:
     def note(self, **metrics: float) -> None:
         pass
 
+    def lap(self, phase: str) -> None:
+        pass
+
     def record(self, step: int, metrics: dict[str, float]) -> None:
         self.events.append({"step": step, **metrics})

@@ -19,7 +19,6 @@ from tutelage.algorithms.kl_controller import KLController
 from tutelage.algorithms.peak import Peak
 from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
-from tutelage.runs.phases import Phases
 from tutelage.runs.run import Run
 from tutelage.trajectory import (
     ActorCritic,
@@ -87,11 +86,10 @@ def ppo(
     peak = Peak(learner, task.held_out, config.stop_at_peak) if config.stop_at_peak else None
     kept = {"learner": learner, "kl_controller": controller, **({"peak": peak} if peak else {})}
     for step in run.steps(config.steps, shows=("score", "kl_nats_per_sequence"), state=kept, best="score"):
-        phases = Phases()
         batch = sampler.sample(task.environment, task.keys(step))  # tau ~ pi
-        phases.end("sampling")
+        run.lap("sampling")
         score_BT = task.score(batch)
-        phases.end("scoring")
+        run.lap("scoring")
         if peak:
             run.note(held_out_score=peak.saw(step, batch))
             if peak.passed(step):
@@ -101,8 +99,7 @@ def ppo(
             task.learned(targets)
         stats |= updated(config, targets, actor_critic, learner)
         sampler.publish()
-        phases.end("learning")
-        run.note(**phases.seconds)
+        run.lap("learning")
         run.record(step, stats)
         controller.saw(stats["kl_nats_per_sequence"], len(batch))
     if peak:

@@ -67,7 +67,7 @@ class Run:
         self.step = 0
         self.current: Run | None = None
         self._noted: dict[str, float] = {}
-        self._started = time.monotonic()
+        self._started = self._lapped = time.monotonic()
 
     @staticmethod
     def create(
@@ -130,6 +130,7 @@ class Run:
         saved, cost = time.monotonic(), 0.0
         with Progress(self.name, count, first) as progress:
             for self.step in range(first, count):
+                self._lapped = time.monotonic()
                 yield self.step
                 progress.advance({name: self.latest[name] for name in shows if name in self.latest})
                 now = time.monotonic()
@@ -143,6 +144,11 @@ class Run:
     def note(self, **metrics: float) -> None:
         """Numbers that the next record carries along: what a recipe sees and the algorithm does not know."""
         self._noted.update(metrics)
+
+    def lap(self, phase: str) -> None:
+        """Notes as seconds_PHASE what went by since the step began, or since its last lap."""
+        before, self._lapped = self._lapped, time.monotonic()
+        self.note(**{f"seconds_{phase}": round(self._lapped - before, 3)})
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line of events.jsonl. A metric that is not finite stops the run: nothing after it would mean anything."""

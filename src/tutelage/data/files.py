@@ -13,14 +13,15 @@ import json
 import lzma
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tutelage.data.errors import InputError
 from tutelage.data.json_text import json_value, why_not_json
 
+T = TypeVar("T")
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 TEXT = "text"  # the column of a plain text's rows
 
@@ -65,6 +66,17 @@ class ReadReport:
     def __str__(self) -> str:
         reasons = "; ".join(f"{n} {reason} (first: {self.first_place[reason]})" for reason, n in self.dropped.items())
         return f"{self.rows_read} rows read, {sum(self.dropped.values())} dropped{': ' + reasons if reasons else ''}"
+
+
+def taken(rows: Iterable[Row], report: ReadReport, of: Callable[[Row], T | str]) -> Iterator[T]:
+    """What `of` makes of every row; where it gives words instead, the row is dropped for them. Counts as they go."""
+    for row in rows:
+        report.rows_read += 1
+        found = of(row)
+        if isinstance(found, str):
+            report.drop(row, found)
+        else:
+            yield found
 
 
 def read_rows(source: str) -> Iterator[Row]:

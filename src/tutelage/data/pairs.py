@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tutelage.data import talks
 from tutelage.data.errors import InputError
-from tutelage.data.files import ReadReport, Row, read_rows
+from tutelage.data.files import ReadReport, Row, read_rows, taken
 from tutelage.data.records import Candidate, Context, candidate_id, explained
 from tutelage.data.sources import common_prefix
 from tutelage.data.talks import ASSISTANT, HUMAN
@@ -34,20 +34,16 @@ class Asked(NamedTuple):
 
 def pairs(source: str, report: ReadReport) -> Iterator[Asked]:
     """Every pair of a file, folder or hub id; the report counts as they are taken."""
-    for row in read_rows(source):
-        report.rows_read += 1
-        found = pair_of(row)
-        if isinstance(found, str):
-            report.drop(row, found)
-        else:
-            yield found
+    return taken(read_rows(source), report, pair_of)
 
 
 def pair_of(row: Row) -> Asked | str:
     """The pair of a row, or why it holds none."""
     fields = row.fields
     if {"context", "candidates"} <= fields.keys():
-        return _record(row)
+        found = recorded(row)
+        fits = len(found.candidates) == 2 and all(each.text for each in found.candidates)
+        return found if fits else "of something other than two texts"
     if "prompt" in fields and "responses" in fields:
         return _asked(context_of(fields["prompt"], row), _two(fields["responses"], row))
     for names in TWO_COLUMNS:
@@ -88,7 +84,7 @@ def _asked(context: Context, replies: list[str]) -> Asked | str:
     return Asked(context, candidates)
 
 
-def _record(row: Row) -> Asked | str:
+def recorded(row: Row) -> Asked:
     """A comparison record (docs/schema.md); its verdict, if it has one, is not looked at."""
     try:
         context = Context.model_validate(row.fields["context"])
@@ -96,8 +92,6 @@ def _record(row: Row) -> Asked | str:
     except (ValidationError, TypeError) as error:
         why = explained(error) if isinstance(error, ValidationError) else "candidates is no list"
         raise InputError(f"{row.place}: {why} (a comparison record, docs/schema.md).") from error
-    if len(candidates) != 2 or not all(each.text for each in candidates):
-        return "of something other than two texts"
     return Asked(context, candidates)
 
 

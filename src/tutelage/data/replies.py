@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from tutelage.data.errors import InputError
-from tutelage.data.files import ReadReport, Row, read_rows
-from tutelage.data.pairs import TWO_COLUMNS, Asked, context_of, pair_of, reply_of
+from tutelage.data.files import ReadReport, Row, read_rows, taken
+from tutelage.data.pairs import TWO_COLUMNS, Asked, context_of, pair_of, recorded, reply_of
 from tutelage.data.records import Candidate, Comparison, Context, Verdict, candidate_id, explained
 
 MOST = 12  # replies side by side
@@ -30,13 +30,7 @@ class Known(NamedTuple):
 
 def replies(source: str, report: ReadReport) -> Iterator[Asked]:
     """Every context with its replies, none for a prompt alone; the report counts as they are taken."""
-    for row in read_rows(source):
-        report.rows_read += 1
-        found = _replies(row)
-        if isinstance(found, str):
-            report.drop(row, found)
-        else:
-            yield found
+    return taken(read_rows(source), report, _replies)
 
 
 def known(source: str) -> Iterator[Known]:
@@ -52,7 +46,9 @@ def known(source: str) -> Iterator[Known]:
 def _replies(row: Row) -> Asked | str:
     fields = row.fields
     if {"context", "candidates"} <= fields.keys():
-        return _record(row)
+        found = recorded(row)
+        fits = len(found.candidates) <= MOST and all(each.text is not None for each in found.candidates)
+        return found if fits else f"of something other than up to {MOST} texts"
     if any(set(names) <= fields.keys() for names in TWO_COLUMNS):
         return pair_of(row)
     if "prompt" not in fields:
@@ -75,18 +71,6 @@ def asked(context: Context, texts: list[str]) -> Asked | str:
     about = context.row()
     candidates = (Candidate(id=candidate_id(about, place, text), text=text) for place, text in enumerate(texts))
     return Asked(context, tuple(candidates))
-
-
-def _record(row: Row) -> Asked | str:
-    try:
-        context = Context.model_validate(row.fields["context"])
-        candidates = tuple(Candidate.model_validate(each) for each in row.fields["candidates"])
-    except (ValidationError, TypeError) as error:
-        why = explained(error) if isinstance(error, ValidationError) else "candidates is no list"
-        raise InputError(f"{row.place}: {why} (a comparison record, docs/schema.md).") from error
-    if len(candidates) > MOST or any(each.text is None for each in candidates):
-        return f"of something other than up to {MOST} texts"
-    return Asked(context, candidates)
 
 
 def _verdict(row: Row, found: Asked) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tutelage.data.errors import InputError
-from tutelage.data.files import ReadReport, read_rows
+from tutelage.data.files import ReadReport, Row, read_rows, taken
 
 REPLIES = ("response", "completion", "reply")
 FEWEST = 50
@@ -42,23 +42,22 @@ class Deployment:
 def read_spoken(source: str) -> tuple[list[tuple[str, str]], ReadReport]:
     """(prompt, reply) of a file of samples: columns prompt, and response, completion or reply. An empty reply is one
     reply, an empty prompt is dropped and counted. InputError where there are too few."""
-    report, found = ReadReport(), []
-    for row in read_rows(source):
-        report.rows_read += 1
-        name = next((each for each in REPLIES if each in row.fields), None)
-        if name is None or "prompt" not in row.fields:
-            raise InputError(
-                f"{row.place}: its columns are {row.columns}; expected prompt and "
-                f"{', '.join(REPLIES[:-1])} or {REPLIES[-1]}."
-            )
-        prompt, reply = row.fields["prompt"], row.fields[name]
-        if not isinstance(prompt, str) or not isinstance(reply, str):
-            raise InputError(f"{row.place}: prompt and {name} are {prompt!r:.40} and {reply!r:.40}, expected texts.")
-        if not prompt.strip():
-            report.drop(row, "with an empty prompt")
-            continue
-        found.append((prompt, reply))
+    report = ReadReport()
+    found = list(taken(read_rows(source), report, _spoken))
     print(f"{source}: {report}")
     if len(found) < FEWEST:
         raise InputError(f"{source} has {len(found)} samples; {FEWEST} are the least that drift can be told from.")
     return found, report
+
+
+def _spoken(row: Row) -> tuple[str, str] | str:
+    name = next((each for each in REPLIES if each in row.fields), None)
+    if name is None or "prompt" not in row.fields:
+        raise InputError(
+            f"{row.place}: its columns are {row.columns}; expected prompt and "
+            f"{', '.join(REPLIES[:-1])} or {REPLIES[-1]}."
+        )
+    prompt, reply = row.fields["prompt"], row.fields[name]
+    if not isinstance(prompt, str) or not isinstance(reply, str):
+        raise InputError(f"{row.place}: prompt and {name} are {prompt!r:.40} and {reply!r:.40}, expected texts.")
+    return (prompt, reply) if prompt.strip() else "with an empty prompt"

@@ -17,7 +17,7 @@ from tests.databases import BACKENDS, database
 from tutelage.data.errors import InputError
 from tutelage.data.records import Candidate, Context
 from tutelage.feedback import database as opening
-from tutelage.feedback.asking import Asking, LeaseLost, NotYours, Refused, UnknownAssignment
+from tutelage.feedback.asking import Asking, Check, LeaseLost, NotYours, Refused, UnknownAssignment
 from tutelage.feedback.store import Store
 
 
@@ -118,6 +118,22 @@ def test_priority_first_then_the_order_asked_and_only_the_kinds_that_are_wanted(
     given = store.claim(store.labeller("ann"), count=3, kinds=["pair"])
     assert [each.context.prompt for each in given] == ["prompt of q2", "prompt of q1", "prompt of q4"]
     assert store.claim(store.labeller("bob"))[0].kind == "edit"
+
+
+def test_open_and_skipped_questions_are_the_projects_own_not_its_checks(store):
+    """Templates of known answers never end, and what is asked of one person alone is not what a trainer waits for."""
+    ann = store.labeller("ann")
+    known = [question(purpose, check=Check(purpose)) for purpose in ("gold", "qualification")]
+    personal = [question(purpose, check=Check(purpose, person=ann)) for purpose in ("repeat", "swap", "adjudication")]
+    store.ask([*known, *personal, question("own"), question("second")])
+    assert store.open_questions() == ["own", "second"]
+    given = store.claim(ann, count=9)
+    assert len(given) == 5  # the templates are asked of nobody
+    for each in given:
+        store.skip(ann, each.id, each.lease, each.id, "unclear")
+    assert store.skipped() == store.open_questions() == ["own", "second"]
+    assert store.withdraw(["gold", "repeat", "own"], "superseded") == 3  # by its name, a check is withdrawn as before
+    assert store.withdraw(["gold"], "superseded") == 0 and store.open_questions() == ["second"]
 
 
 def test_own_live_leases_come_first_and_are_the_same(store, clock):

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, exists, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, exists, insert, select, text, update
 
 from tutelage.feedback import schema
 from tutelage.feedback.asking import Asking, Refused, UnknownAssignment, asked_of, checked_name, content_of, seen_of
@@ -93,7 +93,7 @@ def withdraw(connection: Connection, at: float, names: Sequence[str], reason: st
     missing = [each for each in names if each not in there]
     if missing:
         raise UnknownAssignment(f"there is no question {missing[0]!r} to withdraw ({len(missing)} of {len(names)}).")
-    wanting = set(open_questions(connection))
+    wanting = set(connection.execute(select(Q.c.name).where(*_open())).scalars())
     going = [each for each in dict.fromkeys(names) if each in wanting]
     if not going:
         return 0
@@ -103,9 +103,16 @@ def withdraw(connection: Connection, at: float, names: Sequence[str], reason: st
     return len(going)
 
 
+def _open() -> tuple[ColumnElement[bool], ...]:
+    return Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted
+
+
 def open_questions(connection: Connection, policy: str | None = None) -> list[str]:
-    """Neither withdrawn nor satisfied, the next to be asked first. policy: only those about this one."""
-    query = select(Q.c.name).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted)
+    """Neither withdrawn nor satisfied, the next to be asked first; checks (asking.Check) are not among them.
+
+    policy: only those about this one
+    """
+    query = select(Q.c.name).where(*_open(), Q.c.purpose.is_(None))
     if policy is not None:
         query = query.where(Q.c.policy == policy)
     return list(connection.execute(query.order_by(Q.c.priority.desc(), Q.c.asked)).scalars())
@@ -114,7 +121,7 @@ def open_questions(connection: Connection, policy: str | None = None) -> list[st
 def skipped(connection: Connection) -> list[str]:
     """Open questions that somebody gave back: whether anybody else is there to answer them, nobody knows."""
     given_back = exists().where(A.c.question == Q.c.name, A.c.state == "skipped")
-    query = select(Q.c.name).where(Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted, given_back)
+    query = select(Q.c.name).where(*_open(), Q.c.purpose.is_(None), given_back)
     return list(connection.execute(query.order_by(Q.c.asked)).scalars())
 
 

@@ -161,6 +161,24 @@ def test_samples_side_by_side_shaded_and_searched(studio, person):
     page.locator(".card table tbody tr").nth(len(watched.PIECES) - 1).wait_for()
 
 
+def test_samples_that_cannot_be_read_are_told_on_the_page(studio, person, runs):
+    ann, path = person(), runs / "ppo-a" / "samples.jsonl"
+    opened(ann, studio, "samples", "run=ppo-a")
+    assert not ann.page.locator("main .trouble").is_visible()
+    content = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    ann.page.get_by_label("Step of column 1").press("ArrowRight")
+    says = "samples.jsonl could not be read: Is a directory."
+    ann.page.locator("main .trouble", has_text=says).wait_for()
+    ann.page.wait_for_function("(says) => document.getElementById('spoken').textContent === says", arg=says)
+    path.rmdir()
+    path.write_bytes(b"half a row\n" + content)
+    ann.page.reload()
+    ann.page.locator("main .trouble", has_text="1 line is no row of samples.jsonl, the first is line 1.").wait_for()
+    assert ann.page.locator(".column .card").count() == 6
+
+
 def test_hostile_names_and_texts_are_inert(studio, person, runs):
     row = {"step": 0, "prompt": HOSTILE, "response": HOSTILE, "tokens": [HOSTILE], "value": [1.0]}
     evil = watched.finished(runs / "<img src=x onerror=alert(1)><b>x")

@@ -20,6 +20,7 @@ from tutelage.studio.look.curves import BUCKETS, Shelf, curves
 from tutelage.studio.look.lines import Events, Lines, peeked
 from tutelage.studio.look.routes import PAGES, Looking, plotly_name
 from tutelage.studio.look.runs import Index
+from tutelage.studio.look.samples import Samples
 from tutelage.studio.look.series import thinned
 from tutelage.studio.project import Project, Settings
 from tutelage.studio.sessions import Sessions
@@ -278,7 +279,37 @@ def test_hostile_samples_are_made_safe_and_columns_that_do_not_fit_are_left_out(
         "<img" not in sample["texts"][0]["html"] and "href" not in shown and "⟨U+202E⟩" in sample["texts"][0]["plain"]
     )
     assert "⟨U+202E⟩" in sample["tokens"]["pieces"][1]
-    assert "no rows" in asked(browser, "steps", run="ppo-a")["trouble"]
+    for path, more in (("steps", {}), ("samples", {"step": 1}), ("search", {"words": "go"})):
+        trouble = asked(browser, path, run="ppo-a", **more)["trouble"]
+        assert trouble == "1 line is no row of samples.jsonl, the first is line 2."
+
+
+def test_samples_that_cannot_be_read_are_told_and_so_is_when_they_can_be_again(browser, runs):
+    path = runs / "ppo-a" / "samples.jsonl"
+    content, asks = path.read_bytes(), (("samples", {"step": 2}), ("search", {"words": "lamp"}), ("steps", {}))
+    assert asked(browser, "samples", run="ppo-a", step=2)["trouble"] == ""
+    path.unlink()
+    path.mkdir()
+    for name, more in asks:
+        assert asked(browser, name, run="ppo-a", **more)["trouble"] == (
+            "samples.jsonl could not be read: Is a directory."
+        )
+    path.rmdir()
+    assert asked(browser, "samples", run="ppo-a", step=2)["trouble"].startswith("samples.jsonl could not be read: No")
+    path.write_bytes(content)
+    for name, more in asks:
+        assert asked(browser, name, run="ppo-a", **more)["trouble"] == ""
+
+
+def test_samples_that_change_between_finding_and_reading_them_are_told(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    watched.write_lines(path, [watched.sample(0, number) for number in range(3)])
+    samples = Samples(path)
+    samples.refresh()
+    path.write_bytes(path.read_bytes()[:-9])
+    assert len(samples.rows(0, 0, 9)) == 2 and samples.trouble.endswith(
+        "was changed while it was looked at: look again."
+    )
 
 
 def test_the_doctor_tells_what_it_finds_or_why_it_could_not_look(browser, runs):

@@ -32,12 +32,13 @@ class Lines:
         """(whether the file was begun anew, lines since the last call); none where it cannot be read."""
         try:
             with self.path.open("rb") as file:
+                self.trouble = ""
                 anew = self._begun_anew(file)
                 return anew, self._lines(file)
         except FileNotFoundError:
             self.trouble = ""
         except OSError as error:
-            self.trouble = f"{self.path.name} could not be read: {error.strerror or error}."
+            self.trouble = unreadable(self.path, error)
         return False, []
 
     def _begun_anew(self, file: Any) -> bool:
@@ -48,7 +49,7 @@ class Lines:
         file.seek(self.offset - len(self._seal))
         if size >= self.offset and file.read(len(self._seal)) == self._seal:
             return False
-        self.offset, self.number, self._seal, self.trouble = 0, 0, b"", ""
+        self.offset, self.number, self._seal = 0, 0, b""
         return True
 
     def _lines(self, file: Any) -> list[bytes]:
@@ -67,6 +68,16 @@ class Lines:
         self.offset += taken
         self.number += len(found)
         return found
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    return f"{path.name} could not be read: {error.strerror or error}."
+
+
+def damaged(path: Path, count: int, first: int) -> str:
+    """What is said of lines that are no rows. first: the number of the first of them."""
+    many = "line is no row" if count == 1 else "lines are no rows"
+    return f"{count} {many} of {path.name}, the first is line {first}."
 
 
 def row_of(line: bytes) -> dict[str, Any] | None:
@@ -136,8 +147,7 @@ class Events:
     @property
     def trouble(self) -> str:
         if self.broken:
-            many = "line is" if self.broken == 1 else "lines are"
-            return f"{self.broken} {many} no rows of events.jsonl, the first is line {self._first_broken}."
+            return damaged(self._lines.path, self.broken, self._first_broken)
         return self._lines.trouble
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tutelage.report.sanitise import plain
 from tutelage.studio.drawn import text
-from tutelage.studio.look.lines import Lines, number, row_of
+from tutelage.studio.look.lines import Lines, damaged, number, row_of, unreadable
 from tutelage.studio.look.runs import Folder
 
 AT_ONCE = 40  # samples sent together
@@ -24,31 +24,42 @@ PROMPTS = ("prompt", "question")
 
 
 class Samples:
-    """Where the rows of a samples.jsonl lie, by step; a row is read again when it is looked at."""
+    """Where the rows of a samples.jsonl lie, by step; a row is read again when it is looked at.
+
+    trouble: what was damaged or could not be read since the last refresh, in sentences
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.lock, self._lines = path, threading.Lock(), Lines(path)
+        self._unread = ""
         self._begin()
 
     def _begin(self) -> None:
         self.places: dict[int, list[tuple[int, int]]] = {}
-        self.broken, self._at = 0, 0
+        self.broken, self._first_broken, self._at = 0, 0, 0
 
     def refresh(self) -> None:
         anew, lines = self._lines.new()
+        self._unread = self._lines.trouble
         if anew:
             self._begin()
-        for line in lines:
+        first = self._lines.number - len(lines) + 1
+        for place, line in enumerate(lines):
             row = row_of(line)
             if row is None:
                 self.broken += 1
+                self._first_broken = self._first_broken or first + place
             else:
                 self.places.setdefault(int(number(row.get("step")) or 0), []).append((self._at, len(line)))
             self._at += len(line) + 1
 
+    @property
+    def trouble(self) -> str:
+        lost = damaged(self.path, self.broken, self._first_broken) if self.broken else ""
+        return plain(" ".join(filter(None, (lost, self._unread))), 400)
+
     def rows(self, step: int, first: int, count: int) -> list[dict[str, Any]]:
-        found = [row_of(line) for line in self._read(self.places.get(step, [])[first : first + count])]
-        return [row for row in found if row is not None]
+        return [row for _, row in self._read(self.places.get(step, [])[first : first + count])]
 
     def holding(self, words: str, most: int) -> list[tuple[int, int, dict[str, Any]]]:
         """(step, place within the step, row) of rows one of whose texts holds these words, whatever the capitals."""
@@ -58,21 +69,24 @@ class Samples:
 
     def _all(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
         for step in sorted(self.places):
-            for place, line in enumerate(self._read(self.places[step])):
-                row = row_of(line)
-                if row is not None:
-                    yield step, place, row
+            for place, row in self._read(self.places[step]):
+                yield step, place, row
 
-    def _read(self, places: list[tuple[int, int]]) -> list[bytes]:
+    def _read(self, places: list[tuple[int, int]]) -> list[tuple[int, dict[str, Any]]]:
+        """(which of these places, the row there); what cannot be read again is told, not left out in silence."""
         lines: list[bytes] = []
         try:
             with self.path.open("rb") as file:
                 for at, length in places:
                     file.seek(at)
                     lines.append(file.read(length))
-        except OSError:
-            pass
-        return lines
+        except OSError as error:
+            self._unread = unreadable(self.path, error)
+            return []
+        found = [(which, row) for which, line in enumerate(lines) if (row := row_of(line)) is not None]
+        if len(found) < len(places):
+            self._unread = f"{self.path.name} was changed while it was looked at: look again."
+        return found
 
 
 def _texts(row: dict[str, Any]) -> Iterator[str]:
@@ -110,8 +124,8 @@ def steps(shelf: SampleShelf, folder: Folder, stage: str | None) -> dict[str, An
     with samples.lock:
         samples.refresh()
         counts = [[step, len(places)] for step, places in sorted(samples.places.items())]
-        trouble = f"{samples.broken} lines of samples.jsonl are no rows." if samples.broken else ""
-    return {"run": folder.id, "stage": "" if path == folder.path else path.name, "steps": counts, "trouble": trouble}
+        head = {"run": folder.id, "stage": "" if path == folder.path else path.name}
+        return {**head, "steps": counts, "trouble": samples.trouble}
 
 
 def at_step(shelf: SampleShelf, folder: Folder, stage: str | None, step: int, first: int) -> dict[str, Any]:
@@ -119,8 +133,8 @@ def at_step(shelf: SampleShelf, folder: Folder, stage: str | None, step: int, fi
     with samples.lock:
         samples.refresh()
         rows = samples.rows(step, max(0, first), AT_ONCE)
-        count = len(samples.places.get(step, []))
-    return {"step": step, "first": first, "count": count, "samples": [shown(row) for row in rows]}
+        head = {"step": step, "first": first, "count": len(samples.places.get(step, [])), "trouble": samples.trouble}
+    return {**head, "samples": [shown(row) for row in rows]}
 
 
 def search(shelf: SampleShelf, folder: Folder, stage: str | None, words: str) -> dict[str, Any]:
@@ -128,8 +142,9 @@ def search(shelf: SampleShelf, folder: Folder, stage: str | None, words: str) ->
     with samples.lock:
         samples.refresh()
         hits = samples.holding(words, FOUND)
+        trouble = samples.trouble
     rows = [{"step": step, "place": place, **shown(row)} for step, place, row in hits]
-    return {"hits": rows, "more": len(rows) == FOUND}
+    return {"hits": rows, "more": len(rows) == FOUND, "trouble": trouble}
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:

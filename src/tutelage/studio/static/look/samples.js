@@ -43,12 +43,18 @@ async function load() {
   const found = await ask("look/steps", { run: row.id, stage });
   stage = found.stage;
   steps = found.steps.map(([step]) => step);
-  place.trouble.textContent = found.trouble;
+  told(found);
   const wanted = new URLSearchParams(location.search).getAll("step").map(Number).filter((step) => steps.includes(step));
   columns = wanted.length ? wanted.slice(0, MOST) : steps.length > 1 ? [steps[0], steps.at(-1)] : [...steps];
   place.found.replaceChildren();
   tools();
   await draw();
+}
+
+/** The sentence of an answer on what is damaged or cannot be read; announced once. */
+function told({ trouble }) {
+  if (trouble && trouble !== place.trouble.textContent) say(trouble);
+  place.trouble.textContent = trouble;
 }
 
 function tools() {
@@ -92,6 +98,7 @@ function kept() {
 
 async function draw() {
   const found = await Promise.all(columns.map((step) => ask("look/samples", { run: row.id, stage, step })));
+  if (found.length) told(found.find((each) => each.trouble) ?? found[0]);
   const scale = scaleOf(found.flatMap((each) => each.samples));
   legend(scale, found.some((each) => each.samples.some((sample) => sample.tokens)));
   place.columns.dataset.count = found.length;
@@ -124,6 +131,7 @@ async function refill(section, at) {
   const found = await ask("look/samples", { run: row.id, stage, step: columns[at] });
   section.querySelector(".cards").replaceChildren(...found.samples.map((each) => card(each, scaleOf(found.samples))), rest(found));
   say(`Step ${found.step}`);
+  told(found);
 }
 
 function rest(found) {
@@ -190,7 +198,8 @@ function table(given) {
 
 async function search(words) {
   if (!words) return place.found.replaceChildren();
-  const { hits, more } = await ask("look/search", { run: row.id, stage, words });
+  const answer = await ask("look/search", { run: row.id, stage, words });
+  const { hits, more } = answer;
   const scale = scaleOf(hits);
   const cards = hits.map((hit) => {
     const go = element("button", { type: "button", class: "quiet" }, `Step ${short(hit.step)}`);
@@ -203,9 +212,10 @@ async function search(words) {
     made.prepend(go);
     return made;
   });
-  const told = `${hits.length}${more ? " and more" : ""} with “${words}”`;
+  const heading = `${hits.length}${more ? " and more" : ""} with “${words}”`;
   const close = element("button", { type: "button", class: "quiet" }, "Close");
   close.addEventListener("click", () => place.found.replaceChildren());
-  place.found.replaceChildren(element("section", { class: "hits", "aria-label": "Found" }, element("header", {}, element("h2", {}, told), close), element("div", { class: "cards flow" }, ...cards)));
-  say(told);
+  place.found.replaceChildren(element("section", { class: "hits", "aria-label": "Found" }, element("header", {}, element("h2", {}, heading), close), element("div", { class: "cards flow" }, ...cards)));
+  say(heading);
+  told(answer);
 }

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
+import subprocess
+import sys
 
 import pytest
-from tests.labelling import ARGUMENTS, Command, Person, Served, chromium
+from tests.labelling import ARGUMENTS, PROGRAM, Command, Person, Served, chromium
 
 HERE = "tests/browser"
+
+
+class Work:
+    """A command that asks people at a page of its own while it goes on. link: of that page, which holds once."""
+
+    def __init__(self, *arguments: str) -> None:
+        environment = {**os.environ, "BROWSER": "true", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+        assert self.process.stdout is not None
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if found := re.search(r"http://\S+\?t=\S+", line):
+                self.link = found[0]
+                return
+        raise AssertionError("".join(lines))
+
+    def ended(self) -> str:
+        """Waits until it has ended well; what it said after its link."""
+        said = self.process.communicate(timeout=300)[0]
+        assert self.process.returncode == 0, said[-2000:]
+        return said
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
 def pytest_collection_modifyitems(items):
@@ -24,8 +60,11 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=why))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Of one module, not of the session: while Playwright is open, its event loop runs in the tests' own thread, and a
+    test elsewhere that runs a loop of its own would find it there.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -70,6 +109,19 @@ def command():
 
     def make(*arguments: str) -> Command:
         made.append(Command(*arguments))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill()
+
+
+@pytest.fixture
+def work():
+    made: list[Work] = []
+
+    def make(*arguments: str) -> Work:
+        made.append(Work(*arguments))
         return made[-1]
 
     yield make

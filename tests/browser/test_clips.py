@@ -6,14 +6,10 @@ The person is a rule that looks at the canvas: the rod's colour tells where it p
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 import threading
 
 import numpy as np
-from tests.labelling import PROGRAM, Person
+from tests.labelling import Person
 
 from tutelage.data.clips import LAYOUT, Clips, Layout
 from tutelage.data.records import Candidate, Context
@@ -179,45 +175,24 @@ def test_pictures_are_waited_for_before_anything_can_be_answered(tmp_path, serve
     assert len(studio.store.labels()) == 1
 
 
-def test_a_run_asks_a_person_about_fifty_pairs_and_learns_from_every_answer(tmp_path, person):
+def test_a_run_asks_a_person_about_fifty_pairs_and_learns_from_every_answer(tmp_path, work, person):
     """`tutelage recipe christiano --labeller human` in small, answered at its own page by a rule about the canvas.
 
     Whoever wants no motion sees first frames, so what was seen can be checked against the clips.
     """
     out, ann = tmp_path / "run", person(reduced_motion="reduce")
-    command = ["recipe", "christiano", "--labels", "50", "--labeller", "human", "--no-baseline", "--steps", "9600"]
-    command += [
-        "--evaluation-episodes",
-        "4",
-        "--reward.first-updates",
-        "20",
-        "--reward.updates",
-        "5",
-        "--out",
-        str(out),
-    ]
-    environment = {**os.environ, "BROWSER": "true", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    try:
-        link = next(found[0] for line in process.stdout if (found := re.search(r"http://\S+\?t=\S+", line)))
-        ann.page.set_default_timeout(120_000)
-        ann.page.goto(link)  # it may come before the first question: then the page waits
-        for _ in range(50):
-            ann.press("Shift")
-            ann.page.wait_for_function(READY)
-            first, second = (ann.page.evaluate(HEIGHT, place) for place in (0, 1))
-            ann.page.keyboard.press("f" if first > second else "j")
-        ann.saved()
-        said = process.communicate(timeout=300)[0]
-    finally:
-        process.kill()
-    assert process.returncode == 0, said[-2000:]
+    asked = ("--labels", "50", "--labeller", "human", "--no-baseline", "--steps", "9600", "--evaluation-episodes", "4")
+    small = ("--reward.first-updates", "20", "--reward.updates", "5")
+    recipe = work("recipe", "christiano", *asked, *small, "--out", str(out))
+    ann.page.set_default_timeout(120_000)
+    ann.page.goto(recipe.link)  # it may come before the first question: then the page waits
+    for _ in range(50):
+        ann.press("Shift")
+        ann.page.wait_for_function(READY)
+        first, second = (ann.page.evaluate(HEIGHT, place) for place in (0, 1))
+        ann.page.keyboard.press("f" if first > second else "j")
+    ann.saved()
+    recipe.ended()
     summary = json.loads((out / "summary.json").read_text())
     assert summary["labels_used"] == 50 and summary["labels_lost"] == 0 and summary["labeller"] == "human"
     clips = Clips(out / "clips", Layout(**json.loads((out / "clips" / LAYOUT).read_text())))

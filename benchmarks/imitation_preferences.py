@@ -1,8 +1,11 @@
 """PreferenceComparisons of imitation 1.0.1 on our tasks, for preferences.py. Runs in an environment of its own.
 
-Reads {"env", "steps", "labels", "seed", "episodes", "fragment"}; answers with the mean true return of fresh episodes,
-sampled, and the seconds of learning. The settings are those of its tutorial (an ensemble of three with bagging and
-queries by the variance of its members, which the tutorial leaves out), the agent's those of stable-baselines3's zoo.
+Reads {"env", "steps", "labels", "seed", "episodes", "fragment", "horizon"}; answers with the mean true return of fresh
+episodes, sampled, the seconds of learning, the processor's seconds, and the steps that the environments made. The
+settings are those of its tutorial (an ensemble of three with bagging and queries by the variance of its members, which
+the tutorial leaves out), the agent's those of stable-baselines3's zoo. An iteration is a rollout of the policy, since
+one that ended within a rollout would be rounded up to it; one more is trained than `num_iterations` says. So the
+policy learns from as many steps as ours. The episodes that it explores for questions come on top.
 """
 
 from __future__ import annotations
@@ -38,15 +41,20 @@ class UprightForLong(CartPoleEnv):
         observed, _, fallen, _, info = super().step(action)
         return np.clip(observed, -LIMIT, LIMIT), float(not fallen), False, False, info
 
-    def reset(self, **given):
-        observed, info = super().reset(**given)
-        return observed, info
+
+class Counted(gym.Wrapper):
+    """Counts what all of them do."""
+
+    steps = 0
+
+    def step(self, action):
+        Counted.steps += 1
+        return super().step(action)
 
 
 SETTINGS = {
     "CartPole-v1": (
         8,
-        500,
         {
             "n_steps": 512,
             "batch_size": 256,
@@ -58,7 +66,6 @@ SETTINGS = {
     ),
     "Pendulum-v1": (
         4,
-        200,
         {
             "n_steps": 1024,
             "batch_size": 64,
@@ -76,7 +83,7 @@ SETTINGS = {
 def games(env: str, seed: int, count: int, horizon: int) -> DummyVecEnv:
     def make() -> gym.Env:
         game = UprightForLong() if env == "CartPole-v1" else gym.make(env).unwrapped
-        return RolloutInfoWrapper(gym.wrappers.TimeLimit(game, horizon))
+        return Counted(RolloutInfoWrapper(gym.wrappers.TimeLimit(game, horizon)))
 
     found = DummyVecEnv([make] * count)
     found.seed(seed)
@@ -88,15 +95,17 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(asked["seed"])
     torch.manual_seed(asked["seed"])
-    count, horizon, settings = SETTINGS[asked["env"]]
-    venv = games(asked["env"], asked["seed"], count, horizon)
-    began = time.perf_counter()
+    count, settings = SETTINGS[asked["env"]]
+    venv = games(asked["env"], asked["seed"], count, asked["horizon"])
+    rollout = count * settings["n_steps"]
+    iterations = max(1, round(asked["steps"] / rollout) - 1)
+    began, worked = time.perf_counter(), time.process_time()
     spaces = (venv.observation_space, venv.action_space)
     members = [
         NormalizedRewardNet(BasicRewardNet(*spaces, normalize_input_layer=RunningNorm), RunningNorm) for _ in range(3)
     ]
-    reward = AddSTDRewardWrapper(RewardEnsemble(*spaces, members), default_alpha=0.0)
-    model = pc.PreferenceModel(reward.base if hasattr(reward, "base") else reward)
+    ensemble = RewardEnsemble(*spaces, members)
+    reward, model = AddSTDRewardWrapper(ensemble, default_alpha=0.0), pc.PreferenceModel(ensemble)
     loss = pc.CrossEntropyRewardLoss()
     fragmenter = pc.ActiveSelectionFragmenter(
         preference_model=model,
@@ -110,7 +119,7 @@ def main() -> None:
     comparisons = pc.PreferenceComparisons(
         generator,
         reward,
-        num_iterations=20,
+        num_iterations=iterations,
         fragmenter=fragmenter,
         preference_gatherer=pc.SyntheticGatherer(temperature=0, rng=rng),
         reward_trainer=trainer,
@@ -120,13 +129,12 @@ def main() -> None:
         initial_epoch_multiplier=4,
         allow_variable_horizon=False,
         query_schedule="hyperbolic",
-        rng=rng,
     )
-    comparisons.train(total_timesteps=asked["steps"], total_comparisons=asked["labels"])
-    seconds = time.perf_counter() - began
-    fresh = games(asked["env"], asked["seed"] + 10_000, 1, horizon)
+    comparisons.train(total_timesteps=iterations * rollout, total_comparisons=asked["labels"])
+    seconds, processor, steps = time.perf_counter() - began, time.process_time() - worked, Counted.steps
+    fresh = games(asked["env"], asked["seed"] + 10_000, 1, asked["horizon"])
     mean, _ = evaluate_policy(agent, fresh, n_eval_episodes=asked["episodes"], deterministic=False, warn=False)
-    print(json.dumps({"return": float(mean), "seconds": seconds}))
+    print(json.dumps({"return": float(mean), "seconds": seconds, "processor_seconds": processor, "steps": steps}))
 
 
 if __name__ == "__main__":

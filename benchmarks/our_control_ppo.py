@@ -1,7 +1,9 @@
 """Our PPO on the true reward of environments with their own terminations, for control_ppo.py.
 
-Reads {"env", "steps", "seed", "episodes"}, answers with the mean return of fresh episodes, sampled, and the steps a
-second of learning (sampling and updates). It stops after as many steps of the environment as were asked for.
+Reads {"env", "steps", "seed", "episodes"}, answers with the mean return of fresh episodes, sampled, the steps a second
+of learning (sampling and updates), the same by the processor's clock, and the steps. It stops after as many steps of
+the environment as were asked for, up to one batch more. Settings are those of our tasks, whose episodes never end;
+where a fall ends them, a batch has as many episodes, and an epoch as many minibatches, as make about as many steps.
 """
 
 from __future__ import annotations
@@ -9,108 +11,46 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
 import torch
 
-from tutelage.algorithms.ppo import PPOConfig, ppo
-from tutelage.environments.classic import PENDULUM, Classic
+from tutelage.algorithms.ppo import improve
 from tutelage.environments.control import Bodies, named
-from tutelage.execution.learner import LocalLearner
-from tutelage.execution.together import TogetherSampler
-from tutelage.formulas import schedule
-from tutelage.policies.control import Categorical, Gaussian
-from tutelage.recipes.control_tasks import MUJOCO_PPO, PPO
+from tutelage.recipes.christiano import unmoved
+from tutelage.recipes.control_tasks import Learning, task_of
 from tutelage.rewards.control import TrueScore
-from tutelage.trajectory import Key, Task
+from tutelage.trajectory import Key
 
-CASES: dict[str, tuple[Any, Any, PPOConfig, int]] = {
-    "CartPole-v1": (
-        lambda seed: Categorical(4, 2, seed=seed),
-        lambda seed: Bodies(named("CartPole-v1"), 500, seed, hides=True),
-        replace(PPO, trajectories=16, minibatches=8, gamma=0.98, gae_lambda=0.9),
-        50,
-    ),
-    "Pendulum-v1": (
-        lambda seed: Gaussian(3, 1, seed=seed),
-        lambda seed: Classic(PENDULUM, 200, seed, hides=True),
-        replace(PPO, trajectories=16, minibatches=16, gamma=0.9),
-        50,
-    ),
-    "HalfCheetah-v5": (
-        lambda seed: Gaussian(17, 6, seed=seed, deviation=0.6, scaled=True),
-        lambda seed: Bodies(named("HalfCheetah-v5"), 1000, seed, hides=True),
-        MUJOCO_PPO,
-        100,
-    ),
-    "Hopper-v5": (
-        lambda seed: Gaussian(11, 3, seed=seed, deviation=0.6, scaled=True),
-        lambda seed: Bodies(named("Hopper-v5"), 1000, seed, hides=True),
-        replace(MUJOCO_PPO, trajectories=8, minibatches=16),
-        50,
-    ),
-}
-
-
-class Budget:
-    """A run that keeps nothing and ends after so many steps of the environment."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def steps(self, count: int, **_: Any) -> Iterator[int]:
-        for step in range(count):
-            if self.left <= 0:
-                return
-            yield step
-
-    def note(self, **_: float) -> None:
-        pass
-
-    def record(self, step: int, metrics: Any) -> None:
-        pass
+HORIZON = {"CartPole-v1": 500, "HalfCheetah-v5": 1000, "Hopper-v5": 1000}  # Gymnasium's; Pendulum's is our task's
+LEAST, MOST = 0.05, 64  # of the learning rates, at the end; episodes of a batch
 
 
 def main() -> None:
     asked = json.loads(sys.stdin.read())
     torch.set_num_threads(1)
-    make, environment_of, config, piece = CASES[asked["env"]]
-    seed, environment = asked["seed"], environment_of(asked["seed"])
-    policy = make(seed)
-    own = [p for name, p in policy.named_parameters() if not name.startswith("value")]
-    longest = asked["steps"] // environment.horizon + 1  # updates, if every episode were as long as it can be
-    updates = max(1, longest // config.trajectories) * config.epochs * config.minibatches
-    learner = LocalLearner(
-        {"policy": (own, config.learning_rate), "value": (policy.value.parameters(), config.value_learning_rate)},
-        schedule=partial(falling, updates),
-        max_grad_norm=config.max_grad_norm,
-        tokens_at_once=config.tokens_at_once,
-    )
-    sampler, budget = TogetherSampler(policy, seed, piece=piece), Budget(asked["steps"])
-    true = TrueScore(centred=False)
-
-    def score(batch: Any) -> torch.Tensor:
-        budget.left -= int(batch.mask_BT.sum())
-        return true(batch)
-
-    task = Task(environment, score, lambda step: [Key(step, 0, sample) for sample in range(config.trajectories)])
-    began = time.perf_counter()
-    run: Any = budget
-    ppo(
-        replace(config, steps=10**6, seed=seed), task, policy, lambda b: b.behaviour_log_probs_BT, sampler, learner, run
-    )
-    seconds = time.perf_counter() - began
-    done = asked["steps"] - budget.left
-    fresh = sampler.sample(environment, [Key(2**31, 0, each) for each in range(asked["episodes"])])
-    paid = float(fresh.extras["true_rewards"].sum()) / asked["episodes"]
-    print(json.dumps({"return": paid, "steps_per_second": done / seconds, "steps": done}))
-
-
-def falling(updates: int, update: int) -> float:
-    return max(0.05, schedule.linear(update, updates))
+    env, seed, steps = asked["env"], asked["seed"], asked["steps"]
+    task = task_of(env)
+    environment = Bodies(named(env), HORIZON[env], seed, hides=True) if env in HORIZON else task.environment(seed)
+    learning, true = Learning.of(task, replace(task.ppo, seed=seed)), TrueScore(centred=False)
+    steps_a_batch = task.ppo.trajectories * task.horizon
+    done, step, episodes = 0, 0, task.ppo.trajectories
+    learning.learner.schedule = lambda update: max(LEAST, 1 - done / steps)
+    began, worked = time.perf_counter(), time.process_time()
+    while done < steps:
+        batch = learning.sampler.sample(environment, [Key(step, 0, each) for each in range(episodes)])
+        count = int(batch.mask_BT.sum())
+        minibatches = max(1, round(task.ppo.minibatches * count / steps_a_batch))
+        config = replace(learning.config, minibatches=minibatches)
+        improve(config, batch, true(batch), 0.0, learning.policy, unmoved, learning.learner)
+        learning.sampler.publish()
+        done, step = done + count, step + 1
+        episodes = min(MOST, max(1, round(steps_a_batch * episodes / count)))
+    seconds, processor = time.perf_counter() - began, time.process_time() - worked
+    fresh = learning.sampler.sample(environment, [Key(2**31, 0, each) for each in range(asked["episodes"])])
+    told = {"return": float(fresh.extras["true_rewards"].sum()) / asked["episodes"]}
+    told |= {"steps_per_second": done / seconds, "steps_per_processor_second": done / processor, "steps": done}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from tests.conftest import letters_tokenizer, llama_config
 from tutelage.runs.files import read_lines
 
 COMMANDS = ("sft", "reward-model", "ppo", "demo", "recipe sentiment", "recipe christiano")
+BUTTONS = "recipe christiano --env CartPole-v1"  # a categorical policy, and another body
 DEMO = ["--demonstrations", "120", "--labels", "40", "--ppo-prompts", "40", "--evaluation-prompts", "16"]
 DEMO += ["--best-quarter-steps", "3", "--sft.steps", "10", "--ppo.steps", "4", "--ppo.trajectories", "8"]
 DEMO += ["--max-new-tokens", "12", "--width", "32", "--layers", "1", "--reward-model.epochs", "1", "--best-of", "16"]
@@ -27,7 +28,7 @@ def kind_of_run(name: str, root: Path) -> list[str]:
     every = ["--checkpoint-seconds", "0"]
     if name == "demo":
         return ["demo", *DEMO, *every]
-    if name == "recipe christiano":
+    if name.startswith("recipe christiano"):
         return [*name.split(), *CLIPS, *every]
     model, files = small_model(root), small_data(root)
     if name == "sft":

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from tests.launcher import Launcher
-from tests.resuming import COMMANDS, differences, kind_of_run
+from tests.resuming import BUTTONS, COMMANDS, differences, kind_of_run
 
 RUNS = int(os.environ.get("TUTELAGE_KILL_RUNS", "10"))
 KILLS = 5
@@ -27,7 +27,7 @@ def launcher():
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, BUTTONS])
 def test_killed_at_random_instants(launcher, name, tmp_path_factory):
     root = tmp_path_factory.mktemp(name)
     command = kind_of_run(name, root)

@@ -22,7 +22,7 @@ def main() -> None:
     given = parser.parse_args()
     run = partial(told, {"steps": given.steps, "episodes": given.episodes})
     ours = partial(run, sys.executable, "our_control_ppo.py")
-    compare(given, {"ours": ours, "sb3": partial(run, python_of("sb3"), "sb3_ppo.py")})
+    compare("control_ppo", given, {"ours": ours, "sb3": partial(run, python_of("sb3"), "sb3_ppo.py")})
 
 
 def told(asked: dict[str, Any], python: str, script: str, env: str, seed: int) -> dict[str, float]:

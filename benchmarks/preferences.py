@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=700)
     parser.add_argument("--steps", type=int, default=0, help="0: as many as our task takes")
     given = parser.parse_args()
-    compare(given, {"ours": partial(ours, given), "imitation": partial(imitation, given)})
+    compare("preferences", given, {"ours": partial(ours, given), "imitation": partial(imitation, given)})
 
 
 if __name__ == "__main__":

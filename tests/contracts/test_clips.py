@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +14,10 @@ from tests.contracts.test_studio import Desk
 from tutelage.data.clips import LAYOUT, Clips, Layout
 from tutelage.data.errors import InputError
 from tutelage.data.records import Candidate, Context
+from tutelage.environments.control import named
+from tutelage.environments.drawing import drawn_apart
 from tutelage.feedback.asking import Asking
+from tutelage.report import clips as reported
 from tutelage.runs.files import write_json
 from tutelage.studio.clips import Shelf, stride_of
 
@@ -111,3 +117,54 @@ def test_a_page_that_opens_before_there_are_clips_finds_them_later(tmp_path):
 
 def test_no_more_frames_are_drawn_than_an_eye_needs():
     assert [stride_of(Layout("x", seconds, {})) for seconds in (0.05, 0.008, 0.02, 1.0)] == [1, 6, 2, 1]
+
+
+def run_of_bodies(path) -> list[str]:
+    """A run whose report shows one pair of clips of a body."""
+    kept = folder(path, "Body-v0")
+    names = [kept.keep(**clip(seed)) for seed in (0, 1)]
+    (path / "preferences").mkdir()
+    pair = {"clips": names, "best": 1, "scores": [0.25, None]}
+    write_json(path / "preferences" / "pairs.json", {"pairs": [pair]})
+    return names
+
+
+def test_a_report_shows_a_body_frame_by_frame_from_left_to_right(tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    run_of_bodies(tmp_path)
+
+    def drawn(name, scenes_TS, size):
+        """As grey as the frame's number, counted over both clips."""
+        assert name == "Body-v0" and len(scenes_TS) == 12
+        shades = np.arange(12, dtype=np.uint8) * 20
+        return np.broadcast_to(shades[:, None, None, None], (12, size[1], size[0], 3))
+
+    monkeypatch.setattr(reported, "drawn_apart", drawn)
+    (pair,) = reported.section(tmp_path)["pairs"]
+    shades = []
+    for side in pair["sides"]:
+        content = re.search(r"base64,([^\"]+)", side["frames"])[1]
+        picture = np.asarray(image.open(io.BytesIO(base64.b64decode(content))))
+        assert picture.shape == (reported.SIZE, 6 * reported.SIZE, 3)
+        shades += picture[0, reported.SIZE // 2 :: reported.SIZE, 0].tolist()
+    assert {abs(shade - 20 * place) <= 3 for place, shade in enumerate(sorted(shades))} == {True}
+    assert [side["best"] for side in pair["sides"]] == [False, True]
+
+
+def test_a_report_says_of_a_body_that_cannot_be_drawn_that_it_is_not(tmp_path, monkeypatch):
+    run_of_bodies(tmp_path)
+    monkeypatch.setattr(reported, "drawn_apart", lambda *asked: None)
+    (pair,) = reported.section(tmp_path)["pairs"]
+    assert [str(side["frames"]) for side in pair["sides"]] == ['<span class="tag">not drawn</span>'] * 2
+    assert drawn_apart("Body-v0", np.zeros((1, 3)), (8, 8)) is None  # there is no such body
+
+
+@pytest.mark.slow
+def test_a_body_is_drawn_although_mujoco_is_loaded_already(tmp_path):
+    """A process in which bodies move has chosen a renderer for windows by then."""
+    pytest.importorskip("mujoco")
+    joints = named("Hopper-v5")().unwrapped.init_qpos
+    pictures = drawn_apart("Hopper-v5", np.stack([joints, joints + 0.3]), (48, 32))
+    if pictures is None:
+        pytest.skip("nothing here can draw without a window")
+    assert pictures.shape == (2, 32, 48, 3) and pictures.std() > 5 and (pictures[0] != pictures[1]).any()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from markupsafe import Markup
 
 from tutelage.data.clips import LAYOUT, Clips, Layout
 from tutelage.data.errors import InputError
+from tutelage.environments.drawing import drawn_apart
 from tutelage.runs.files import read_json
 
 FRAMES = 6  # of a clip, from its beginning to its end
@@ -27,36 +29,56 @@ def section(run_path: Path) -> dict[str, Any] | None:
         return None
     clips = Clips(run_path / "clips", Layout(**read_json(layout)))
     try:
-        return {"pairs": [shown(clips, pair) for pair in read_json(pairs)["pairs"]]}
+        asked = read_json(pairs)["pairs"]
+        strips = films(clips, sorted({name for pair in asked for name in pair["clips"]}))
+        return {"pairs": [shown(clips, pair, strips) for pair in asked]}
     except InputError:
         return None
 
 
-def shown(clips: Clips, pair: Mapping[str, Any]) -> dict[str, Any]:
+def shown(clips: Clips, pair: Mapping[str, Any], strips: Mapping[str, Markup]) -> dict[str, Any]:
     """Both clips as frames, what each earned and was thought to be worth, and which was preferred."""
     sides = []
     for place, name in enumerate(pair["clips"]):
-        parts = clips.load(name)
-        told = {"true return": float(parts["rewards"].sum())}
+        told = {"true return": float(clips.load(name)["rewards"].sum())}
         if pair["scores"][place] is not None:
             told["learned reward, when it was asked"] = pair["scores"][place]
-        sides.append({"frames": frames(clips, name, parts["scenes"]), "told": told, "best": pair["best"] == place})
+        sides.append({"frames": strips[name], "told": told, "best": pair["best"] == place})
     return {"sides": sides, "tie": pair["best"] is None}
 
 
-def frames(clips: Clips, name: str, scenes_TS: np.ndarray) -> Markup:
-    """A film strip; of a body of MuJoCo only where somebody has looked at the clip."""
-    picked = scenes_TS[np.linspace(0, len(scenes_TS) - 1, min(FRAMES, len(scenes_TS))).round().astype(int)]
+def films(clips: Clips, names: Sequence[str]) -> dict[str, Markup]:
+    """A film strip for each clip; of bodies of MuJoCo only where it is installed and can draw."""
+    scenes = {name: picked(clips.load(name)["scenes"]) for name in names}
     draw = {"pendulum": pendulum, "cart-pole": cart_pole}.get(clips.layout.draws)
     if draw is not None:
-        drawn = "".join(f'<g transform="translate({SIZE * i})">{draw(each)}</g>' for i, each in enumerate(picked))
-        view = f'viewBox="0 0 {SIZE * len(picked)} {SIZE}" role="img" aria-label="{len(picked)} frames of a clip"'
-        return Markup(f'<svg class="strip" {view}>{drawn}</svg>')
-    picture = clips.folder / f"{name}.jpg"
-    if not picture.is_file():
-        return Markup('<span class="tag">not drawn</span>')
-    content = base64.b64encode(picture.read_bytes()).decode()
-    return Markup(f'<img class="film" alt="frames of a clip" src="data:image/jpeg;base64,{content}">')
+        return {name: strip([draw(each) for each in scenes_FS]) for name, scenes_FS in scenes.items()}
+    pictures = drawn_apart(clips.layout.draws, np.concatenate(list(scenes.values())), (SIZE, SIZE)) if names else None
+    if pictures is None:
+        return {name: Markup('<span class="tag">not drawn</span>') for name in names}
+    ends = np.cumsum([len(scenes_FS) for scenes_FS in scenes.values()])[:-1]
+    return {name: film(frames) for name, frames in zip(scenes, np.split(pictures, ends), strict=True)}
+
+
+def picked(scenes_TS: np.ndarray) -> np.ndarray:
+    """[F, S] from its beginning to its end."""
+    return scenes_TS[np.linspace(0, len(scenes_TS) - 1, min(FRAMES, len(scenes_TS))).round().astype(int)]
+
+
+def strip(drawings: Sequence[str]) -> Markup:
+    drawn = "".join(f'<g transform="translate({SIZE * i})">{each}</g>' for i, each in enumerate(drawings))
+    view = f'viewBox="0 0 {SIZE * len(drawings)} {SIZE}" role="img" aria-label="{len(drawings)} frames of a clip"'
+    return Markup(f'<svg class="strip" {view}>{drawn}</svg>')
+
+
+def film(frames: np.ndarray) -> Markup:
+    """[F, height, width, 3] beside each other."""
+    from PIL import Image  # comes with MuJoCo
+
+    written = io.BytesIO()
+    Image.fromarray(np.concatenate(list(frames), axis=1)).save(written, "JPEG", quality=80)
+    content = base64.b64encode(written.getvalue()).decode()
+    return Markup(f'<img class="strip" alt="{len(frames)} frames of a clip" src="data:image/jpeg;base64,{content}">')
 
 
 def pendulum(scene_S: np.ndarray) -> str:

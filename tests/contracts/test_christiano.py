@@ -17,6 +17,7 @@ from tests.launcher import Launcher
 from tests.resuming import CLIPS, differences
 
 from tutelage.cli import run_command
+from tutelage.doctor.diagnosis import diagnose
 from tutelage.feedback.store import Store
 from tutelage.recipes import christiano as recipe
 from tutelage.recipes.control_tasks import TASKS, backflip, task_of
@@ -65,6 +66,12 @@ def test_every_metric_and_every_key_of_the_summary_is_documented(whole):
     assert not {name for name in set().union(*events) if f"`{name}`" not in metrics}
     known = {"env", "seed", "labels", "labeller", "seconds_total", "seconds_by_stage"}
     assert not {name for name in whole[1].keys() - known if f"`{name}`" not in page}
+
+
+@pytest.mark.slow
+def test_the_doctor_knows_clips_from_replies(whole):
+    """No episode ends by itself, no clip has a text, and 50 steps add up: none of it is a disease here."""
+    assert [each.disease for each in diagnose(whole[0]).findings] == []
 
 
 @pytest.mark.slow

@@ -90,6 +90,16 @@ def test_a_score_that_rises_is_no_ranking_conflict(tmp_path):
     assert named(tmp_path / "run") == []
 
 
+def test_bodies_end_by_the_clock_and_their_steps_add_up(tmp_path):
+    """What is ill of replies: none ends by itself, and scores deviate by 60 where one step deviates by 1."""
+    columns = {"terminated_fraction": lambda t: 0.0, "score_deviation": lambda t: 60.0}
+    columns["gradient_norm_value"] = lambda t: 18.0
+    ppo_run(tmp_path / "replies", **columns)
+    ppo_run(tmp_path / "bodies", **columns, true_return=float)
+    assert {"truncation storm", "reward scale blow-up"} <= set(named(tmp_path / "replies"))
+    assert named(tmp_path / "bodies") == []
+
+
 def test_length_hacking_comes_before_reward_hacking_where_a_judge_fell(tmp_path):
     fell = {"gold_score": lambda i: 0.3 + 0.1 * min(i, 10) - 0.2 * max(0, i - 10)}
     ppo_run(tmp_path / "run", actions=lambda i: 20 + 1.5 * i, **fell)

@@ -55,6 +55,11 @@ class Stage:
         value = self.settings.get(name)
         return number(value) if isinstance(value, (int, float)) else otherwise
 
+    @property
+    def of_bodies(self) -> bool:
+        """Control, whose episodes end by the clock and whose scores are sums over many steps."""
+        return self.has("true_return")
+
     def result(self, name: str) -> float | None:
         """A number of its summary."""
         value = self.summary.get(name)

@@ -20,7 +20,8 @@ from tutelage.runs.files import read_lines
 
 @dataclass(frozen=True)
 class Judgement:
-    """Replies to a prompt. best: index of the preferred one; shown: their order on the screen, where it is known.
+    """Replies to a prompt, of clips their names. best: index of the preferred one; shown: their order on the screen,
+    where it is known.
 
     told: whether anybody said anything at all (the laboratory's pool holds pairs that nobody judged)
     """
@@ -70,7 +71,7 @@ def judgement(row: Comparison) -> Judgement:
     places = {each.id: place for place, each in enumerate(row.candidates)}
     return Judgement(
         prompt=row.context.prompt or str(row.context.messages),
-        texts=row.texts,
+        texts=tuple(each.media or words for each, words in zip(row.candidates, row.texts, strict=True)),
         best=row.best if row.verdict.strength != 0.0 else None,
         shown=tuple(places[name] for name in row.verdict.shown),
         rater=row.verdict.rater or "",

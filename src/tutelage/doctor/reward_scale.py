@@ -16,10 +16,9 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
     signs = [*scale(stage), *growth(stage), *gradients(stage)]
     if not signs:
         return None
+    unlearnable = stage.series("score_deviation").onset(lambda values: values > UNLEARNABLE) is not None
     return Sign(
-        severity="stop"
-        if stage.series("score_deviation").onset(lambda values: values > UNLEARNABLE) is not None
-        else "warning",
+        severity="stop" if unlearnable and not stage.of_bodies else "warning",
         step=min(step for step, _, _ in signs),
         evidence=tuple(said for _, said, _ in signs),
         remedy="Scale the reward to deviation 1 on replies of the first policy (--normalise-deviation of the reward "
@@ -33,7 +32,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
 def scale(stage: Stage) -> list[tuple[int, str, float]]:
     series = stage.series("score_deviation")
     onset = series.onset(lambda values: values > DEVIATION)
-    if onset is None:
+    if onset is None or stage.of_bodies:
         return []
     most = float(series.values.max())
     return [
@@ -65,9 +64,9 @@ def gradients(stage: Stage) -> list[tuple[int, str, float]]:
 
 
 def pays(stage: Stage) -> bool:
-    """An environment that pays of itself has a scale of its own."""
+    """What is paid in every step, by the environment itself or for a body's motion, has a scale of its own."""
     series = stage.series("environment_reward")
-    return len(series) > 0 and float(abs(series.values).max()) > 0
+    return stage.of_bodies or (len(series) > 0 and float(abs(series.values).max()) > 0)
 
 
 DISEASE = Disease(

@@ -12,7 +12,7 @@ BEGAN = 0.9  # at the start: then the policy lost it, else the limit is too tigh
 def examine(stage: Stage, run: Chart) -> Sign | None:
     series = stage.series("terminated_fraction")
     onset = series.onset(lambda values: values < ENDED)
-    if onset is None:
+    if onset is None or stage.of_bodies:
         return None
     lost = series.start >= BEGAN
     tokens = stage.job.get("max_new_tokens")

@@ -41,12 +41,15 @@ WHAT: dict[str, tuple[ClipQuestions, PreferenceConfig, Teacher]] = {
     "random queries": (replace(ASK, select="uniform"), LEARN, Teacher()),
     "no regularisation": (ASK, replace(LEARN, held_back=False), Teacher()),
     "target regression": (ASK, replace(LEARN, objective="returns"), Teacher()),
+    "70 labels": (replace(ASK, labels=70), LEARN, Teacher()),
+    "70 labels, offline": (replace(ASK, labels=70, first_fraction=1.0), LEARN, Teacher()),
+    "70 labels, single frames": (replace(ASK, labels=70, clip_steps=1), LEARN, Teacher()),
     "mistakes 10 %": (ASK, LEARN, Teacher(mistake=0.1)),
 }
 
 
 def folder(env: str, what: str, seed: int) -> Path:
-    return RUNS / f"{env}-{what.replace(' ', '-').replace('%', 'percent')}-{seed}"
+    return RUNS / f"{env}-{what.replace(' ', '-').replace('%', 'percent').replace(',', '')}-{seed}"
 
 
 def done(env: str, what: str, seed: int, steps: int, episodes: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tutelage.data.errors import InputError
 from tutelage.report.sanitise import plain
 from tutelage.runs.files import read_json
 from tutelage.studio.look.lines import Events
-from tutelage.studio.look.runs import Folder
+from tutelage.studio.look.runs import Folder, said_of
 from tutelage.studio.look.series import short, thinned
 
 KEPT = 64  # files of events held in memory; the one that was looked at longest ago goes
@@ -91,7 +91,7 @@ def _flat_settings(folder: Folder) -> tuple[str, dict[str, str]]:
     try:
         config = read_json(folder.path / "config.json")
     except InputError as error:
-        return plain(str(error), 300), {}
+        return said_of(folder, error), {}
     chosen = config.get("settings")
     rest = {name: value for name, value in config.items() if name != "settings"}
     flat = {**_flat(chosen if isinstance(chosen, dict) else {}), **_flat(rest)}

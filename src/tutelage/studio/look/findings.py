@@ -8,7 +8,7 @@ from typing import Any
 from tutelage.data.errors import InputError
 from tutelage.report.sanitise import plain
 from tutelage.studio.drawn import text
-from tutelage.studio.look.runs import Folder
+from tutelage.studio.look.runs import Folder, said_of
 
 SAMPLES = 4  # texts shown of one finding
 
@@ -35,7 +35,7 @@ def examined(folder: Folder) -> dict[str, Any]:
     try:
         found = diagnose(folder.path)
     except InputError as error:
-        return {"run": folder.id, "trouble": plain(str(error), 400), "findings": [], "unseen": [], "diseases": 0}
+        return {"run": folder.id, "trouble": said_of(folder, error), "findings": [], "unseen": [], "diseases": 0}
     diseases = {each.name: each for each in DISEASES}
     rows: list[dict[str, Any]] = []
     for finding in found.findings:

@@ -12,7 +12,7 @@ from tutelage.report.sanitise import plain
 from tutelage.runs.files import read_json
 from tutelage.studio.look.curves import Shelf
 from tutelage.studio.look.lines import number
-from tutelage.studio.look.runs import Folder, Stage
+from tutelage.studio.look.runs import Folder, Stage, said_of
 from tutelage.studio.look.series import short
 
 KL = ("kl_nats_per_sequence", "kl_nats_to_first")
@@ -29,7 +29,7 @@ def frontier(shelf: Shelf, folder: Folder) -> dict[str, Any]:
         try:
             summary = read_json(folder.path / "summary.json")
         except InputError as error:
-            trouble = plain(str(error), 300)
+            trouble = said_of(folder, error)
     walks = [walk for stage in folder.stages if (walk := _walk(shelf, stage)) is not None]
     return {
         "run": folder.id,

@@ -207,8 +207,13 @@ def _read(folder: Folder, name: str, troubles: list[str]) -> dict[str, Any]:
     try:
         return read_json(folder.path / name)
     except InputError as error:
-        troubles.append(plain(str(error).replace(f"{folder.path}{os.sep}", ""), 300))
+        troubles.append(said_of(folder, error))
         return {}
+
+
+def said_of(folder: Folder, error: InputError) -> str:
+    """What is wrong with a run's files, without where the folder lies: whoever looks need not know this machine."""
+    return plain(str(error).replace(f"{folder.path}{os.sep}", "").replace(str(folder.path), folder.id), 300)
 
 
 def _planned(settings: Any, stage: str) -> float | None:

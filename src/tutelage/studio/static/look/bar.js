@@ -50,6 +50,11 @@ export function select(options, value, changed) {
   return made;
 }
 
+/** A box that scrolls by itself, by keyboard too, where what it holds is wider than the page. */
+export function scrolled(name, ...children) {
+  return element("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": name }, ...children);
+}
+
 export function nothing(says, ...more) {
   return element("p", { class: "empty" }, says, ...more);
 }

@@ -3,7 +3,7 @@
 import { element } from "../elements.js";
 import { asked, keep } from "./address.js";
 import { again, ask } from "./ask.js";
-import { field, nothing, runBar, runs, select } from "./bar.js";
+import { field, nothing, runBar, runs, scrolled, select } from "./bar.js";
 import { dash, faded, runColour } from "./colours.js";
 import { drop, name as safe, plot } from "./plots.js";
 import { differences } from "./settings_table.js";
@@ -38,7 +38,7 @@ export async function open(content) {
   rows = await runs(1, (row) => row.with_events.length);
   if (!rows.length) return content.append(nothing("There is no run with events to draw here."));
   if (rows.length > MOST) rows = rows.slice(0, MOST);
-  place = { grid: element("div", { class: "grid" }), more: element("div", { class: "grid" }), numbers: element("div", { class: "scroll" }), trouble: element("p", { class: "trouble" }), settings: element("div", { class: "scroll" }) };
+  place = { grid: element("div", { class: "grid" }), more: element("div", { class: "grid" }), numbers: scrolled("Numbers"), trouble: element("p", { class: "trouble" }), settings: scrolled("Settings") };
   const bar = runBar(rows, "curves", (left) => {
     rows = left;
     draw();

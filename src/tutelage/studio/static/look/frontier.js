@@ -3,7 +3,7 @@
 import { element } from "../elements.js";
 import { asked, keep } from "./address.js";
 import { ask } from "./ask.js";
-import { field, nothing, runBar, runs, select } from "./bar.js";
+import { field, nothing, runBar, runs, scrolled, select } from "./bar.js";
 import { colour, dash, faded, runColour } from "./colours.js";
 import { drop, name as safe, plot } from "./plots.js";
 import { plainly, short } from "./words.js";
@@ -19,7 +19,7 @@ export async function open(content) {
   rows = (await runs(MOST, (row) => row.with_events.length)).slice(0, MOST);
   if (!rows.length) return content.append(nothing("There is no run with events to draw here."));
   found = await Promise.all(rows.map((row) => ask("look/frontier", { run: row.id })));
-  place = { tools: element("div", { class: "tools-row" }), walks: element("div", { class: "plot tall" }), table: element("div", { class: "scroll" }), over: element("div", { class: "grid" }), sweeps: element("div", { class: "content" }) };
+  place = { tools: element("div", { class: "tools-row" }), walks: element("div", { class: "plot tall" }), table: scrolled("Where each run ends"), over: element("div", { class: "grid" }), sweeps: element("div", { class: "content" }) };
   const bar = runBar(rows, "frontier", (left) => {
     found = found.filter((each) => left.some((row) => row.id === each.run));
     rows = left;
@@ -96,9 +96,9 @@ function sweeps() {
     const lines = each.objectives.rows.map((row) =>
       element("tr", {}, element("th", { scope: "row" }, row.name), element("td", {}, row.kind), ...[short(row.weight), short(row.budget), interval(row, "pleased", row.pleased_mean), interval(row, "broken", row.broken_fraction), short(row.kl_nats)].map((cell) => element("td", { class: "number" }, cell)), element("td", {}, [row.pareto_optimal ? "on the frontier" : "", row.name === each.objectives.best ? "to take" : ""].filter(Boolean).join(", "))),
     );
-    const table = element("table", { class: "plain" }, element("thead", {}, element("tr", {}, ...head.map((says, col) => element("th", { scope: "col", class: col > 1 && col < 7 ? "number" : "" }, says)))), element("tbody", {}, ...lines));
+    const table = element("table", { class: "plain" }, element("thead", {}, element("tr", {}, ...head.map((says, col) => (says ? element("th", { scope: "col", class: col > 1 && col < 7 ? "number" : "" }, says) : element("td"))))), element("tbody", {}, ...lines));
     const caption = element("figcaption", {}, element("b", {}, "Objectives"), element("span", { class: "soft" }, `${each.run}: pleased over broken rules; a ring: no other objective beats it; the dotted line: the limit`));
-    return element("section", { class: "section" }, element("figure", { class: "panel" }, caption, at), element("div", { class: "scroll" }, table));
+    return element("section", { class: "section" }, element("figure", { class: "panel" }, caption, at), scrolled("Objectives", table));
   });
   place.sweeps.replaceChildren(...panels);
 }

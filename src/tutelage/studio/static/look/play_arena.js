@@ -4,7 +4,7 @@ import { element, fill } from "../elements.js";
 import { normal } from "../keys.js";
 import { say } from "../say.js";
 import { ask, compute } from "./ask.js";
-import { field } from "./bar.js";
+import { field, scrolled } from "./bar.js";
 import { message, models, working } from "./play.js";
 
 const DEAD_MS = 250; // what was pressed in the first moment was meant for something else
@@ -23,7 +23,7 @@ export function arena(bench) {
   const [one, other] = [models(policies, policies[0][0]), models(policies, policies[1][0])];
   const trouble = element("p", { class: "trouble", role: "alert" });
   const ring = element("div", { class: "ring" });
-  const standing = element("div", { class: "scroll" });
+  const standing = scrolled("How they stand");
   const { words, place } = message(bench, "Prompt");
   const meet = working("Both answer", trouble, async () => {
     if (!words.value.trim()) return;
@@ -58,7 +58,7 @@ export function arena(bench) {
       try {
         const found = await compute("play/judge", { assignment: given.id, lease: given.lease, key, verdict: verdict(given.shown) });
         listen(null);
-        found.models.forEach((model, at) => sides[at].querySelector("h3").append(element("span", { class: "revealed" }, model)));
+        found.models.forEach((model, at) => sides[at].querySelector("h2").append(element("span", { class: "revealed" }, model)));
         stands(standing, found.standing);
         say(`${says}. A was ${found.models[0]}, B was ${found.models[1]}.`);
         meet.focus({ preventScroll: true });
@@ -92,10 +92,11 @@ function listen(heard) {
 
 function side(shown, letter) {
   const words = fill(element("div", { class: "words", lang: "", dir: "auto" }), shown.html);
-  return element("section", { class: "side", "aria-label": `Answer ${letter}` }, element("h3", { class: "who" }, element("span", { class: "letter" }, letter)), words);
+  return element("section", { class: "side", "aria-label": `Answer ${letter}` }, element("h2", { class: "who" }, element("span", { class: "letter" }, letter)), words);
 }
 
 function stands(place, rows) {
+  place.hidden = !rows.length;
   if (!rows.length) return place.replaceChildren();
   const head = ["policy", "against", "preferred", "95 %", "answers", "won", "lost", "equal", "both bad"];
   const lines = rows.map((row) => element("tr", {}, element("th", { scope: "row" }, row.first), element("td", {}, row.second), ...[percent(row.rate), `${percent(row.low)} to ${percent(row.high)}`, row.answers, row.won, row.lost, row.tied, row.bad].map((cell) => element("td", { class: "number" }, String(cell)))));

@@ -37,7 +37,7 @@ export function chat(bench) {
     if (!content) return;
     const who = [first, second].map((each) => each.value).filter(Boolean);
     const spots = who.map(() => element("div", { class: "words soft", lang: "", dir: "auto" }, "…"));
-    const replies = who.map((id, at) => element("section", { class: "side", "aria-label": title(id) }, element("h3", { class: "who" }, title(id)), spots[at]));
+    const replies = who.map((id, at) => element("section", { class: "side", "aria-label": title(id) }, element("h2", { class: "who" }, title(id)), spots[at]));
     const turn = element("div", { class: "exchange" }, element("p", { class: "mine", lang: "", dir: "auto" }, content), element("div", { class: `sides of-${who.length}` }, ...replies));
     thread.append(turn);
     turn.scrollIntoView({ block: "nearest" });

@@ -4,7 +4,7 @@ import { element } from "../elements.js";
 import { say } from "../say.js";
 import { asked, chosen, keep, link } from "./address.js";
 import { again, ask } from "./ask.js";
-import { field, nothing, select } from "./bar.js";
+import { field, nothing, scrolled, select } from "./bar.js";
 import { spark } from "./spark.js";
 import { ago, lasting, plainly, short } from "./words.js";
 
@@ -41,7 +41,7 @@ export async function open(content) {
     empty: element("div"),
   };
   const table = element("table", { class: "runs" }, element("thead", {}, place.head), place.body);
-  content.append(filters(), element("div", { class: "scroll" }, table), place.empty, place.next);
+  content.append(filters(), scrolled("Runs", table), place.empty, place.next);
   await look();
   again(look);
 }

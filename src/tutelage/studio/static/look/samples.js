@@ -4,7 +4,7 @@ import { element, fill } from "../elements.js";
 import { say } from "../say.js";
 import { asked, keep } from "./address.js";
 import { ask } from "./ask.js";
-import { field, nothing, runs, select } from "./bar.js";
+import { field, nothing, runs, scrolled, select } from "./bar.js";
 import { plainly, short } from "./words.js";
 
 const SHADES = {
@@ -191,7 +191,7 @@ function table(given) {
     if (!details.open || details.children.length > 1) return;
     const head = element("tr", {}, element("th", { scope: "col" }, "token"), ...names.map((name) => element("th", { scope: "col", class: "number" }, SHADES[name])));
     const lines = given.pieces.map((piece, at) => element("tr", {}, element("th", { scope: "row" }, piece), ...names.map((name) => element("td", { class: "number" }, short(given.columns[name][at])))));
-    details.append(element("div", { class: "scroll" }, element("table", { class: "plain" }, element("thead", {}, head), element("tbody", {}, ...lines))));
+    details.append(scrolled("Numbers of its tokens", element("table", { class: "plain" }, element("thead", {}, head), element("tbody", {}, ...lines))));
   });
   return details;
 }

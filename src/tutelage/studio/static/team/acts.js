@@ -8,8 +8,12 @@ import { section, table } from "./figures.js";
 
 const ROLES = { labeller: "labeller: answers", viewer: "viewer: looks, answers nothing", lead: "lead: also invites and decides", owner: "owner: everything" };
 
+let busy = false; // a key that is held, or a second click, does nothing twice
+
 /** Does something, says so, and looks again. */
 export async function act(path, body, says, again) {
+  if (busy) return null;
+  busy = true;
   try {
     const found = await post(`/api/team/${path}`, body);
     if (says) tell(says);
@@ -19,6 +23,8 @@ export async function act(path, body, says, again) {
   } catch (error) {
     tell(`That was not done: ${error.message}`, 0);
     return null;
+  } finally {
+    busy = false;
   }
 }
 
@@ -52,18 +58,21 @@ export function members(found, again) {
   return section("members", "Members", table("Members", ["", "role", "what can be done"], rows));
 }
 
+/** A choice alone changes nothing: the arrow keys pass through roles on their way to another. */
 function roles(member, again) {
   const select = element("select", { "aria-label": `Role of ${member.name}` }, ...Object.keys(ROLES).map((value) => element("option", { value }, value)));
+  const give = element("button", { type: "button", class: "quiet", "aria-label": `Give this role: ${member.name}`, hidden: true }, "Give");
   select.value = member.role;
-  select.addEventListener("change", () => act("role", { labeller: member.labeller, role: select.value }, `${member.name} is ${select.value} now.`, again));
-  return select;
+  select.addEventListener("change", () => (give.hidden = select.value === member.role));
+  give.addEventListener("click", () => act("role", { labeller: member.labeller, role: select.value }, `${member.name} is ${select.value} now.`, again));
+  return element("span", { class: "line" }, select, give);
 }
 
 function buttons(member, found, again) {
   if (member.labeller === settings.labeller) return "you";
   const button = (says, path, body, told) => {
     const made = element("button", { type: "button", class: "quiet", "aria-label": `${says}: ${member.name}` }, says);
-    made.addEventListener("click", () => act(path, { labeller: member.labeller, ...body }, told, again));
+    made.addEventListener("click", (event) => event.detail <= 1 && act(path, { labeller: member.labeller, ...body }, told, again));
     return made;
   };
   const standing = found.standing[member.labeller];

@@ -12,7 +12,9 @@ export class Keys {
     this.acts = acts;
     this.changed = read("keys", {});
     this.on = read("singleKeys", true);
+    this.held = null; // what it repeats until it is let go is meant for nothing, wherever the focus has gone
     window.addEventListener("keydown", (event) => this.pressed(event));
+    window.addEventListener("keyup", () => (this.held = null));
   }
 
   keysOf(act) {
@@ -41,6 +43,7 @@ export class Keys {
   }
 
   pressed(event) {
+    if (event.repeat && event.key === this.held) event.preventDefault();
     if (event.repeat || event.isComposing || event.defaultPrevented) return;
     if (document.querySelector("dialog[open]")) return; // a dialog has keys of its own
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return this.run(this.actOf("Ctrl+Enter"), event);
@@ -57,6 +60,7 @@ export class Keys {
   run(act, event) {
     if (!act) return;
     event.preventDefault();
+    this.held = event.key;
     act.run();
   }
 

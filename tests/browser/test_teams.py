@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+from tests.browser.test_haste import tabbed
 from tests.browser_speakers import SPEAKERS
 
 from tutelage.data.records import Candidate, Context
@@ -53,6 +57,98 @@ def test_a_viewer_looks_and_cannot_answer(served, person):
     vera.page.get_by_role("heading", name="How far people agree").wait_for()
     assert vera.page.locator("#invite").count() == 0 and vera.page.locator("#members").count() == 0
     assert studio.store.labels() == []
+
+
+def judged(studio) -> None:
+    """Two people answered two questions about two policies, and one of them differently."""
+    for name, choose in (("Ann Secret", 0), ("Bob Secret", 1)):
+        labeller = studio.store.labeller(name)
+        studio.members.accept(studio.members.invite(labeller, name, "labeller", 1.0))
+        for given in studio.store.claim(labeller, 2):
+            own = sorted(given.shown, key=lambda each: each.text or "")[choose]
+            studio.store.answer(labeller, given.id, given.lease, given.id, {"choice": own.id})
+
+
+SECTIONS = ["Is it worth going on?", "How far people agree", "Labellers", "What pulls at the answers", "Policies"]
+LEADING = ["To decide", "Members", "Invite"]
+SEES = {"owner": [*SECTIONS, *LEADING], "lead": [*SECTIONS, *LEADING], "viewer": SECTIONS, "labeller": []}
+INVITES = {"owner": ["labeller", "viewer", "lead", "owner"], "lead": ["labeller", "viewer"]}
+
+
+@pytest.mark.parametrize("role", SEES)
+def test_what_each_role_sees_of_the_overview(served, person, role):
+    studio, who = served(asked(2)), person()
+    judged(studio)
+    who.page.goto(studio.link("olga") if role == "owner" else studio.invite("lea", role))
+    who.page.wait_for_function(
+        "() => document.querySelector('#question > *') || !document.getElementById('empty').hidden"
+    )
+    who.page.goto(f"{studio.address}team")
+    who.page.get_by_text(
+        "Your role here is labeller" if role == "labeller" else "Is it worth going on?"
+    ).first.wait_for()
+    assert who.page.locator("#overview h2").all_inner_texts() == SEES[role]
+    told = who.page.content() + who.page.evaluate("() => fetch('/api/team').then((answer) => answer.text())")
+    assert ("Secret" in told) == (role in INVITES)
+    assert ("step-100" in told) == (role != "labeller")
+    assert who.page.locator("#invite-role option").evaluate_all(
+        "(all) => all.map((each) => each.value)"
+    ) == INVITES.get(role, [])
+    assert who.page.get_by_label("Role of Ann Secret").count() == (role == "owner")
+    before = studio.store.stats()["events"]
+    for key in ("f", "j", "Enter", "Space", "u", "Control+Enter"):
+        who.page.keyboard.press(key)
+    assert studio.store.stats()["events"] == before
+
+
+def test_the_overview_by_keyboard_alone_and_with_a_heavy_hand(served, person):
+    """A held Enter and a double click make one invitation each; a role is given when that is said, not on the way."""
+    studio, olga = served(asked(2, wanted=3)), person()
+    judged(studio)
+    olga.open(studio.link("olga"))
+    tabbed(olga.page, "#overview")
+    olga.page.keyboard.press("Enter")
+    olga.page.get_by_role("heading", name="Invite").wait_for()
+    tabbed(olga.page, "#invite-name")
+    olga.page.keyboard.type("Cleo")
+    for _ in range(30):
+        olga.page.keyboard.down("Enter")
+    olga.page.keyboard.up("Enter")
+    olga.page.locator("#invite code").wait_for()
+    olga.page.get_by_label("Name").fill("Dov")
+    olga.page.get_by_role("button", name="Make a link").dblclick()
+    olga.page.get_by_text("For Dov, once").wait_for()
+    assert sorted(each.name for each in studio.members.invitations.values()) == ["Cleo", "Dov"]
+    ann = studio.store.labeller("Ann Secret")
+    tabbed(olga.page, "[aria-label='Role of Ann Secret']")
+    for role in ("viewer", "lead", "owner"):
+        olga.page.keyboard.press("ArrowDown")
+        assert olga.page.get_by_label("Role of Ann Secret").input_value() == role
+    olga.page.keyboard.press("ArrowUp")
+    assert studio.members.by_labeller[ann].role == "labeller"
+    olga.page.keyboard.press("Tab")
+    olga.page.keyboard.press("Enter")
+    olga.page.locator("#notice").get_by_text("Ann Secret is lead now").wait_for()
+    assert studio.members.by_labeller[ann].role == "lead"
+    olga.page.get_by_role("button", name="Remove: Bob Secret").dblclick()
+    olga.page.locator("#notice").get_by_text("Bob Secret is no member any more").wait_for()
+    olga.page.get_by_role("button", name="Remove: Bob Secret").wait_for(state="detached")
+    assert olga.page.get_by_role("button", name="Remove: Ann Secret").count() == 1
+
+
+def test_whoever_becomes_a_viewer_answers_no_more(served, person):
+    """The page of the labeller is still open: what it sends is refused, and what was answered before stays."""
+    studio, ann = served(asked(6)), person()
+    ann.open(studio.invite("ann"))
+    ann.press("f")
+    ann.saved()
+    labeller = studio.store.labeller("ann")
+    studio.members.keep(replace(studio.members.by_labeller[labeller], role="viewer"))
+    ann.press("j")
+    ann.page.locator("#notice").get_by_text("not taken").wait_for()
+    assert len(studio.store.labels()) == 1
+    ann.page.reload()
+    ann.page.get_by_text("Your role is to look").wait_for()
 
 
 def test_two_people_disagree_and_a_lead_decides(served, person):

@@ -30,11 +30,11 @@ def event(step: int, lift: float = 0.0) -> dict[str, Any]:
         "seconds": round(1.5 * (step + 1), 3),
         "score": 2.2 * rise - 0.2 + wave + lift,
         "gold_score": 1.4 * rise - 0.3 + wave / 2 + lift / 2,
-        "kl_nats_per_sequence": 3.0 * rise + 0.1 * wave,
-        "actions": 25 + 3 * wave,
-        "entropy_nats": 1.2 - 0.5 * rise,
-        "win_rate_by_reward_model": 0.5 + 0.35 * rise,
-        "seconds_sampling": 0.6 + 0.1 * wave,
+        "kl_nats_per_sequence": (3.0 + 2 * lift) * rise + 0.1 * wave,
+        "actions": 25 + 3 * wave + 4 * lift * rise,
+        "entropy_nats": 1.2 - (0.5 + 0.3 * lift) * rise,
+        "win_rate_by_reward_model": 0.5 + (0.35 + 0.1 * lift) * rise,
+        "seconds_sampling": 0.6 + 0.1 * wave + 0.1 * lift * rise,
         "seconds_scoring": 0.1,
         "seconds_learning": 0.7 - 0.1 * wave,
         "policy_loss": -0.02 + 0.01 * wave,
@@ -110,4 +110,52 @@ def pipeline(path: Path) -> Path:
         write(path / stage / "model" / "config.json", {"architectures": [architecture]})
     write(path / "summary.json", {"seconds_total": 60.0, "win_rate_ppo_over_sft": 0.82})
     write(path / "state.json", {"tutelage": "run", "name": path.name, "status": "finished", "step": 0})
+    return path
+
+
+def steep(path: Path, steps: int = 30) -> Path:
+    """A run of PPO whose KL runs away."""
+    finished(path, steps)
+    write_lines(
+        path / "events.jsonl",
+        [{**event(s), "kl_nats_per_sequence": 4.0 * s, "kl_nats_per_action": 0.2 * s} for s in range(steps)],
+    )
+    return path
+
+
+def overoptimised(path: Path) -> Path:
+    """Two curves of the shape that Gao et al. (2022) fit to PPO: gold d(a - b log d), the proxy nearly straight."""
+    grid = [0.25 * place for place in range(25)]
+    curves = []
+    for labels, b in ((400, 0.45), (4000, 0.25)):
+        gold = [d * (0.8 - b * math.log(d)) if d else 0.0 for d in grid]
+        lines = {"gold": gold, "proxy": [0.85 * d - 0.02 * d * d for d in grid]}
+        ends = (("low", -0.05), ("high", 0.05))
+        bands = {
+            f"{name}_{end}": [v + k * d for v, d in zip(line, grid)] for name, line in lines.items() for end, k in ends
+        }
+        curves.append({"method": "PPO", "labels": labels, "width": 64, "sqrt_kl": grid, **lines, **bands})
+    finished(path)
+    write(path / "summary.json", {"curves": curves})
+    return path
+
+
+def swept(path: Path) -> Path:
+    """A sweep of objectives, as `tutelage frontier` leaves it."""
+    finished(path)
+    rows = []
+    for place in range(8):
+        kind = ("price", "budget")[place % 2]
+        pleased, broken = 0.55 + 0.05 * place - 0.06 * (kind == "budget"), 0.02 + 0.004 * place**2
+        row = {
+            "name": f"{kind} {place}",
+            "kind": kind,
+            "weight": 4.0 / (1 + place),
+            "budget": 2.0 + place,
+            "kl_nats": 2.0 + place,
+        }
+        for axis, middle, mean in (("pleased", pleased, "pleased_mean"), ("broken", broken, "broken_fraction")):
+            row |= {mean: middle, f"{axis}_low": middle - 0.015, f"{axis}_high": middle + 0.015}
+        rows.append({**row, "pareto_optimal": kind == "price"})
+    write(path / "summary.json", {"objectives": rows, "keep_breaks_under": 0.1, "best_name": "price 4"})
     return path

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from tests.labelling import ROOT
+from tests.looks import AXE, NO_AXE, findings
 
 from tutelage.data.records import Candidate, Context
 from tutelage.feedback.asking import Asking
 from tutelage.studio.project import Settings
 
-AXE = ROOT / ".build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 LONG = (
     "A long answer with `code`, a table and "
     + "unbroken" * 30
@@ -100,7 +97,7 @@ def test_motion_is_reduced_where_that_is_wanted(served, person):
     assert ann.page.evaluate("() => document.getAnimations().length") == 0
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core and npm: source .ci/browser")
+@pytest.mark.skipif(not AXE.exists(), reason=NO_AXE)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(served, person, tmp_path, scheme):
     (tmp_path / "live.json").write_text(
@@ -109,16 +106,10 @@ def test_axe_finds_nothing(served, person, tmp_path, scheme):
     studio, ann = served(asked()), person(bypass_csp=True, color_scheme=scheme)
     ann.open(studio.link())
     ann.page.locator("#live summary").click()
-    ann.page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-
-    def found() -> list:
-        violations = ann.page.evaluate("() => axe.run().then((result) => result.violations)")
-        return [(each["id"], each["impact"], [node["html"][:120] for node in each["nodes"]]) for each in violations]
-
-    assert found() == []
+    assert findings(ann.page) == []
     for key, leave in (("?", "Escape"), ("x", "Escape"), ("g", "Escape"), ("p", "Enter"), ("d", "d"), ("r", "Escape")):
         ann.press(key)
-        assert found() == [], key
+        assert findings(ann.page) == [], key
         ann.page.keyboard.press(leave)
     ann.page.set_viewport_size({"width": 390, "height": 844})
-    assert found() == []
+    assert findings(ann.page) == []

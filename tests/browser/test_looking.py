@@ -1,4 +1,7 @@
-"""The pages for looking and for playing in a browser: what is there, by keyboard alone, with axe, on every size."""
+"""The pages for looking and for playing in a browser: what is there, by keyboard alone, on every size.
+
+What axe says of them: test_pictures_of_runs.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from tests import watched
-from tests.browser.test_access import AXE, SIZES
+from tests.browser.test_access import SIZES
 
 from tutelage.feedback.store import Store
 from tutelage.studio.app import application
@@ -201,8 +204,7 @@ def test_hostile_names_and_texts_are_inert(studio, person, runs):
 
 
 def test_the_doctor_says_what_it_finds_and_where_it_could_not_look(studio, person, runs):
-    steep = [{**watched.event(s), "kl_nats_per_sequence": 4.0 * s, "kl_nats_per_action": 0.2 * s} for s in range(30)]
-    watched.write_lines(runs / "ppo-a" / "events.jsonl", steep)
+    watched.steep(runs / "ppo-a")
     ann = person()
     opened(ann, studio, "doctor", "run=ppo-a&run=bad/cut")
     sick = ann.page.locator("[data-run='ppo-a']")
@@ -309,22 +311,3 @@ def test_nothing_has_to_be_scrolled_sideways(studio, person, page):
             .map((each) => [each.outerHTML.slice(0, 80), each.getBoundingClientRect()])
             .filter(([, box]) => box.height < 24 && box.width < 24).map(([what]) => what)"""
         assert [each for each in ann.page.evaluate(small) if "checkbox" not in each] == []
-
-
-@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core and npm: source .ci/browser")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("page", PAGES)
-def test_axe_finds_nothing(studio, person, page, scheme):
-    ann = person(bypass_csp=True, color_scheme=scheme)
-    opened(ann, studio, page, "run=ppo-a&run=bad/cut&run=demo")
-    for each in ann.page.locator("main details").all():
-        if each.is_visible():
-            each.locator("summary").first.click()
-    if page == "lineage":
-        ann.page.locator("[data-node='demo//ppo']").click()
-    ann.page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-    for width in (1280, 390):
-        ann.page.set_viewport_size({"width": width, "height": 844})
-        ann.page.wait_for_timeout(200)
-        found = ann.page.evaluate("() => axe.run().then((result) => result.violations)")
-        assert [(each["id"], each["impact"], [node["html"][:160] for node in each["nodes"]]) for each in found] == []

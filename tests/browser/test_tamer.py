@@ -19,14 +19,19 @@ def teacher(served, person):
 
     def make(game="tetris", seconds=0.3, **context):
         studio, ann = served([]), person(**context)
-        ann.context.add_init_script(LISTEN)
-        kept = json.dumps({f"tutelage:{studio.store.labeller('ann')}:pace:{game}": json.dumps(seconds)})
-        ann.context.add_init_script(f"for (const [k, v] of Object.entries({kept})) localStorage.setItem(k, v);")
+        paced(ann, studio.store.labeller("ann"), game, seconds)
         ann.page.goto(studio.link().replace("/?t=", f"/tamer/{game}?t="))
         step(ann, 1)
         return studio, ann
 
     return make
+
+
+def paced(ann, labeller, game, seconds):
+    """Before the page: it keeps what was learned, and the agent takes a step in so many seconds."""
+    ann.context.add_init_script(LISTEN)
+    kept = json.dumps({f"tutelage:{labeller}:pace:{game}": json.dumps(seconds)})
+    ann.context.add_init_script(f"for (const [k, v] of Object.entries({kept})) localStorage.setItem(k, v);")
 
 
 def step(ann, number):

@@ -80,9 +80,7 @@ def test_what_each_role_sees_of_the_overview(served, person, role):
     studio, who = served(asked(2)), person()
     judged(studio)
     who.page.goto(studio.link("olga") if role == "owner" else studio.invite("lea", role))
-    who.page.wait_for_function(
-        "() => document.querySelector('#question > *') || !document.getElementById('empty').hidden"
-    )
+    who.page.get_by_text("Your role is to look" if role == "viewer" else "Nothing is asked").wait_for()
     who.page.goto(f"{studio.address}team")
     who.page.get_by_text(
         "Your role here is labeller" if role == "labeller" else "Is it worth going on?"

@@ -14,18 +14,19 @@ let busy = false; // a key that is held, or a second click, does nothing twice
 export async function act(path, body, says, again) {
   if (busy) return null;
   busy = true;
+  let found;
   try {
-    const found = await post(`/api/team/${path}`, body);
-    if (says) tell(says);
-    say(says);
-    await again();
-    return found;
+    found = await post(`/api/team/${path}`, body);
   } catch (error) {
     tell(`That was not done: ${error.message}`, 0);
     return null;
   } finally {
-    busy = false;
+    busy = false; // the next act need not wait for the numbers to be there anew
   }
+  if (says) tell(says);
+  say(says);
+  await again();
+  return found;
 }
 
 export function invitations(found, again) {

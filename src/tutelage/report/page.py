@@ -15,6 +15,8 @@ from tutelage.runs.files import cannot_write, read_json, read_lines
 from tutelage.runs.went_back import WENT_BACK
 
 CURVES = (
+    ("True return of an episode, which the learner does not see", ("true_return",)),
+    ("Learned against true reward, correlation over steps", ("reward_correlation",)),
     ("Scores", ("gold_score", "score")),
     ("KL to the reference, nats a sequence", ("kl_nats_per_sequence",)),
     ("Loss", ("loss",)),
@@ -28,8 +30,6 @@ CURVES = (
     ("Against the first policy, share of unseen prompts", ("win_rate_by_reward_model", "shorter")),
     ("From an answer to the policy, seconds", ("seconds_from_answer",)),
     ("Words a reply", ("words", "words_first")),
-    ("True return of an episode, which the learner does not see", ("true_return",)),
-    ("Learned against true reward, correlation over steps", ("reward_correlation",)),
     ("Answers learned from", ("labels",)),
     ("Held-out answers predicted", ("reward_model_held_out_accuracy",)),
     ("ℓ2 of the reward's networks", ("reward_model_l2",)),

@@ -254,6 +254,8 @@ def test_the_true_reward_as_a_score_has_one_scale(batch):
     again = TrueScore()
     again.restore(score.state())
     assert torch.equal(again(batch), score(batch))
+    alike = batch.with_extras(true_rewards=torch.full_like(batch.rewards_BT, 3.0))  # a pole that stands, every step
+    assert TrueScore(centred=False)(alike)[batch.mask_BT].tolist() == pytest.approx([1.0] * int(batch.mask_BT.sum()))
 
 
 def test_actions_are_read_as_the_body_feels_them():

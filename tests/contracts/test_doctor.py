@@ -91,12 +91,17 @@ def test_a_score_that_rises_is_no_ranking_conflict(tmp_path):
 
 
 def test_bodies_end_by_the_clock_and_their_steps_add_up(tmp_path):
-    """What is ill of replies: none ends by itself, and scores deviate by 60 where one step deviates by 1."""
+    """What is ill of replies: none ends by itself, scores deviate by 60 where one step deviates by 1, the KL stays 0.
+
+    That of bodies is to the policy that acted.
+    """
     columns = {"terminated_fraction": lambda t: 0.0, "score_deviation": lambda t: 60.0}
-    columns["gradient_norm_value"] = lambda t: 18.0
+    columns |= {"gradient_norm_value": lambda t: 18.0, "kl_nats_per_sequence": lambda t: 0.0, "score": lambda t: 5.0}
+    columns["kl_coefficient"] = lambda t: 0.0
     ppo_run(tmp_path / "replies", **columns)
     ppo_run(tmp_path / "bodies", **columns, true_return=float)
-    assert {"truncation storm", "reward scale blow-up"} <= set(named(tmp_path / "replies"))
+    expected = {"truncation storm", "reward scale blow-up", "learning rate too low"}
+    assert expected <= set(named(tmp_path / "replies"))
     assert named(tmp_path / "bodies") == []
 
 

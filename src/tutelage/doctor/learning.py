@@ -30,9 +30,12 @@ class Standstill:
 
 
 def standstill(stage: Stage) -> Standstill | None:
-    """Where a run with a reward that tells replies apart stays where it began."""
+    """Where a run with a reward that tells replies apart stays where it began.
+
+    Bodies have no KL to tell it by: their reference is the policy that acted.
+    """
     kl, score, deviation = (stage.series(name) for name in ("kl_nats_per_sequence", "score", "score_deviation"))
-    if len(kl) < FEWEST or len(score) < FEWEST or not len(deviation) or deviation.start < 1e-6:
+    if len(kl) < FEWEST or len(score) < FEWEST or not len(deviation) or deviation.start < 1e-6 or stage.of_bodies:
         return None
     if stage.has("commonest_score_fraction") and stage.series("commonest_score_fraction").first >= ALL_EQUAL:
         return None

@@ -144,7 +144,8 @@ class TrueScore:
     """The environment's own reward, from a batch's `true_rewards`, by the mean and deviation of all paid so far: what a
     learner would be paid that needs nobody's answers.
 
-    centred: whether the mean goes, which where episodes differ in length would change what is best
+    centred: whether the mean goes, which where episodes differ in length would change what is best. Where it stays, the
+        scale is the root of the mean square: every step may pay the same, and has no deviation then
     """
 
     def __init__(self, centred: bool = True) -> None:
@@ -155,9 +156,9 @@ class TrueScore:
         self.count += len(paid)
         self.total += float(paid.sum())
         self.squares += float((paid**2).sum())
-        mean = self.total / self.count
+        mean = self.total / self.count if self.centred else 0.0
         deviation = max(1e-4, math.sqrt(max(0.0, self.squares / self.count - mean**2)))
-        shown = (batch.extras["true_rewards"] - (mean if self.centred else 0.0)) / deviation
+        shown = (batch.extras["true_rewards"] - mean) / deviation
         return shown.float().masked_fill(~batch.mask_BT, 0.0)
 
     def state(self) -> dict[str, float]:

@@ -40,7 +40,7 @@ def advice(labels: Sequence[Label], more: int = 100) -> dict[str, Any]:
         return {
             **found,
             "advice": "stop",
-            "says": f"{told}: less than {WORTH:.1%}, so they repeat what is known. Stop.",
+            "says": f"{told}: less than {WORTH:.1%}, so they repeat what is known.",
         }
     return {**found, "advice": "nobody knows", "says": f"{told}: too wide to say. Go on for a while, and look again."}
 

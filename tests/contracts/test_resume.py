@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -18,9 +19,10 @@ from tests.resuming import COMMANDS, differences, kind_of_run
 
 from tutelage.cli import run_command
 from tutelage.data.errors import InputError
+from tutelage.recipes import loop
 from tutelage.runs import run as run_module
 from tutelage.runs.checkpoints import Checkpoints, DamagedError, RandomGenerators, content_hash
-from tutelage.runs.files import Disk
+from tutelage.runs.files import Disk, read_lines
 from tutelage.runs.run import Run
 
 IN_PROCESS = ("sft", "reward-model", "ppo", "recipe sentiment")
@@ -298,3 +300,12 @@ def test_a_run_does_not_depend_on_what_was_drawn_before_it(model_folder, files, 
         contents.append(Checkpoints(tmp_path / name / "checkpoints").latest().content)
     assert contents[0] == contents[1]
     assert run_command(["verify-resume", str(tmp_path / "first")]) == 0
+
+
+def test_a_first_stage_that_is_done_again_leaves_its_prompts_once(tmp_path, monkeypatch):
+    """A kill after the prompts were written and before the stage was done: they were appended a second time once."""
+    monkeypatch.setattr(loop, "own_prompts", lambda config: (["a", "b"], []))
+    config, stage = SimpleNamespace(subject=SimpleNamespace(model="own")), SimpleNamespace(path=tmp_path)
+    for _ in range(2):
+        assert loop.first_stage(config, None, None, stage) == {"prompts": 2}
+    assert read_lines(tmp_path / loop.PROMPTS) == [{"prompt": "a"}, {"prompt": "b"}]

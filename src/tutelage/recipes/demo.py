@@ -46,7 +46,7 @@ from tutelage.recipes.asking import Pairs, asked_of
 from tutelage.recipes.labelling import labeller_of
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel, TextScore
-from tutelage.runs.files import append_lines, read_lines, write_folder
+from tutelage.runs.files import read_lines, write_folder, write_lines
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
@@ -145,7 +145,7 @@ def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
     else:
         asked = Pairs("demo", ("sft", "sft"), prompts, pairs, scores=None, interest="uniform", seed=config.seed)
         rows = answered(asked, labeller_of(config.labeller, config.judge_model, config.seed), run)
-    append_lines(stage.path / COMPARISONS, [row.row() for row in rows])
+    write_lines(stage.path / COMPARISONS, [row.row() for row in rows])
     right = labellers.agreement_fraction([row.chosen() for row in rows], [gold_choice(row) for row in rows])
     kinds = [row.verdict.rater_kind for row in rows]
     shares = {f"share_{kind}": kinds.count(kind) / len(rows) for kind in ("human", "synthetic", "model")}

@@ -33,7 +33,7 @@ from tutelage.recipes import stages
 from tutelage.recipes.demo import COMPARISONS, DemoConfig, loaded, reward_model_stage, sft_stage
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel
-from tutelage.runs.files import append_lines
+from tutelage.runs.files import write_lines
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, in_parts
 
@@ -174,7 +174,7 @@ def labels_stage(config: FrontierConfig, run: Run, stage: Run) -> dict[str, Any]
         person = customers[int(rng.integers(len(customers)))]
         choice = shown[person.choose(prompt, [pair[each] for each in shown], rng)]
         rows.append(compared(prompt, pair, choice, shown, rater=person.name, rater_kind="synthetic"))
-    append_lines(stage.path / COMPARISONS, [row.row() for row in rows])
+    write_lines(stage.path / COMPARISONS, [row.row() for row in rows])
     broken = [helpdesk.breaks_policy([row.context.prompt or ""] * 2, list(row.texts)) for row in rows]
     differing = [(each, row.chosen()) for each, row in zip(broken, rows, strict=True) if each[0] != each[1]]
     preferred = float(np.mean([each[place] for each, place in differing])) if differing else float("nan")

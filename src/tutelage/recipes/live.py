@@ -35,7 +35,7 @@ from tutelage.recipes.asking import Pairs, asked_of
 from tutelage.recipes.drift import Drift, over_first, what_wins
 from tutelage.recipes.loop_settings import LoopConfig
 from tutelage.rewards.language import ModelScore, RewardModel, start_head
-from tutelage.runs.files import append_lines, read_lines, write_folder, write_json
+from tutelage.runs.files import append_lines, read_lines, write_folder, write_json, write_lines
 from tutelage.runs.run import Run
 
 LIVE, VERSIONS, ANSWERS, FIRST = "live.json", "versions.jsonl", "comparisons.jsonl", "first"
@@ -216,8 +216,7 @@ def fresh(
 def answers_of(speaker: stages.Speaker, known: Sequence[Label], stage: Run) -> Judgements:
     """The answers as the reward model reads them, written down beside the run, too."""
     target = stage.path / ANSWERS
-    target.unlink(missing_ok=True)
-    append_lines(target, [each.comparison.row() for each in known])
+    write_lines(target, [each.comparison.row() for each in known])
     questions = sources.comparisons(str(target), speaker.codec)[0]
     if not questions:
         raise InputError("none of the answers prefers one reply to another, so there is nothing to learn from.")
@@ -233,8 +232,7 @@ def forget_after(stage: Run, version: int) -> None:
     """Drops versions that a kill left behind the last checkpoint: their answers are to be learned from again."""
     rows = versions(stage)
     if any(row["version"] > version for row in rows):
-        (stage.path / VERSIONS).unlink()
-        append_lines(stage.path / VERSIONS, [row for row in rows if row["version"] <= version])
+        write_lines(stage.path / VERSIONS, [row for row in rows if row["version"] <= version])
 
 
 def answered(stage: Run) -> int:

@@ -36,7 +36,7 @@ from tutelage.recipes.loop_settings import LoopConfig, refuse_contradictions
 from tutelage.recipes.reward_models import Members, Normalising, RewardModelJob, reward_model_job
 from tutelage.recipes.text_scores import TextScorer
 from tutelage.rewards import helpdesk
-from tutelage.runs.files import append_lines, read_lines, write_json
+from tutelage.runs.files import read_lines, write_json, write_lines
 from tutelage.runs.run import Run
 
 STORE, COMPARISONS, PROMPTS, LINEAGE = "feedback.db", "comparisons.jsonl", "prompts.jsonl", "feedback.json"
@@ -115,7 +115,7 @@ def first_stage(config: LoopConfig, run: Run, store: Store, stage: Run) -> dict[
     if not config.subject.model:
         found = sft_stage(DemoConfig(seed=config.seed, sft=config.sft), run, stage)
     prompts = world.prompts("labels", 4000, config.seed + 1) if not config.subject.model else own_prompts(config)[0]
-    append_lines(stage.path / PROMPTS, [{"prompt": each} for each in prompts])
+    write_lines(stage.path / PROMPTS, [{"prompt": each} for each in prompts])
     return {**found, "prompts": len(prompts)}
 
 
@@ -160,7 +160,7 @@ def questions_stage(lap: Lap, config: LoopConfig, run: Run, store: Store, stage:
         )
     withdrawn = store.withdraw(sorted(set(names) & set(store.open_questions())), "the policy has moved on")
     snapshot = store.snapshot([each.id for each in labels])
-    append_lines(stage.path / COMPARISONS, [each.comparison.row() for each in labels])
+    write_lines(stage.path / COMPARISONS, [each.comparison.row() for each in labels])
     return {
         "snapshot": snapshot.id,
         "asked": len(names),

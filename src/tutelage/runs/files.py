@@ -43,8 +43,25 @@ DISK = Disk()
 
 def write_json(path: Path, content: Mapping[str, Any], disk: Disk = DISK) -> None:
     """Written aside, flushed to the disk, renamed: a reader sees the old file or the new one, never half of one."""
+    _write(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", disk)
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
+    """JSON lines in place of whatever was there: a stage that is done again leaves them once."""
+    _write(path, _lines(rows), disk)
+
+
+def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """JSON lines added to the end in one write."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_lines(rows))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _write(path: Path, text: str, disk: Disk) -> None:
     aside = path.with_name(path.name + ".part")
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         disk.write(aside, text.encode())
         disk.sync(aside)
@@ -53,14 +70,8 @@ def write_json(path: Path, content: Mapping[str, Any], disk: Disk = DISK) -> Non
         raise cannot_write(path, error) from error
 
 
-def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """JSON lines added to the end in one write."""
-    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
 def write_folder(path: Path, fill: Callable[[Path], object], disk: Disk = DISK) -> None:

@@ -22,6 +22,7 @@ from tutelage.recipes.control_tasks import Learning, task_of
 from tutelage.rewards.control import TrueScore
 from tutelage.trajectory import Key
 
+ENDS = ("CartPole-v1", "Hopper-v5")  # where a fall ends an episode, what a step pays must keep its sign
 HORIZON = {"CartPole-v1": 500, "HalfCheetah-v5": 1000, "Hopper-v5": 1000}  # Gymnasium's; Pendulum's is our task's
 LEAST, MOST = 0.05, 64  # of the learning rates, at the end; episodes of a batch
 
@@ -32,7 +33,7 @@ def main() -> None:
     env, seed, steps = asked["env"], asked["seed"], asked["steps"]
     task = task_of(env)
     environment = Bodies(named(env), HORIZON[env], seed, hides=True) if env in HORIZON else task.environment(seed)
-    learning, true = Learning.of(task, replace(task.ppo, seed=seed)), TrueScore(centred=False)
+    learning, true = Learning.of(task, replace(task.ppo, seed=seed)), TrueScore(centred=env not in ENDS)
     steps_a_batch = task.ppo.trajectories * task.horizon
     done, step, episodes = 0, 0, task.ppo.trajectories
     learning.learner.schedule = lambda update: max(LEAST, 1 - done / steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -47,17 +46,13 @@ class Work:
 
 
 def pytest_collection_modifyitems(items):
-    why = ""
-    if importlib.util.find_spec("playwright") is None:
-        why = "needs playwright: pip install -e '.[dev]'"
-    elif chromium() is None:
-        why = "needs the system's Chromium: apt-get install chromium"
+    missing = chromium() is None
     for item in items:
         if HERE in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.slow)
-            if why:
-                item.add_marker(pytest.mark.skip(reason=why))
+            if missing:
+                item.add_marker(pytest.mark.skip(reason="needs the system's Chromium: apt-get install chromium"))
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +100,20 @@ def served(tmp_path):
 
 @pytest.fixture
 def command():
-    made: list[Command] = []
-
-    def make(*arguments: str) -> Command:
-        made.append(Command(*arguments))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.kill()
+    yield from started(Command)
 
 
 @pytest.fixture
 def work():
-    made: list[Work] = []
+    yield from started(Work)
 
-    def make(*arguments: str) -> Work:
-        made.append(Work(*arguments))
+
+def started(kind):
+    """Makes processes of this kind for a test, and ends those that it made."""
+    made = []
+
+    def make(*arguments: str):
+        made.append(kind(*arguments))
         return made[-1]
 
     yield make

@@ -105,6 +105,30 @@ def test_bodies_end_by_the_clock_and_their_steps_add_up(tmp_path):
     assert named(tmp_path / "bodies") == []
 
 
+def test_torques_have_a_density_and_small_clip_ranges_clip_much(tmp_path):
+    """HalfCheetah on its way from 0 to 4,000: half of the actions clipped, an entropy below 0 from the start."""
+    columns = {"entropy_nats": lambda t: -3.5 - 0.2 * t, "clip_fraction": lambda t: 0.5, "true_return": float}
+    ppo_run(tmp_path / "bodies", **columns, approximate_kl_nats=lambda t: 0.03)
+    assert named(tmp_path / "bodies") == []
+    ppo_run(tmp_path / "thrown", **columns, approximate_kl_nats=lambda t: 0.2)
+    assert named(tmp_path / "thrown") == ["learning rate too high"]
+
+
+def test_a_greedy_policy_whose_entropy_rounds_below_nothing_has_collapsed(tmp_path):
+    ppo_run(tmp_path / "run", entropy_nats=lambda t: 2.0 if t < 5 else -1e-7)
+    assert "mode collapse" in named(tmp_path / "run")
+
+
+def test_no_flag_is_offered_that_the_verb_does_not_have(tmp_path):
+    """The reward's learning rate is no learning rate of the policy."""
+    ppo_run(tmp_path / "run" / "ppo", approximate_kl_nats=lambda t: 0.2)
+    (tmp_path / "run" / "ppo" / "config.json").unlink()  # a stage's settings are those of its run
+    (tmp_path / "run" / "state.json").write_text('{"tutelage": "run", "status": "finished"}')
+    settings = {"env": "Pendulum-v1", "reward": {"learning_rate": 1e-3}}
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"settings": settings}))
+    assert [each.changes for each in diagnose(tmp_path / "run").findings] == [{}]
+
+
 def test_length_hacking_comes_before_reward_hacking_where_a_judge_fell(tmp_path):
     fell = {"gold_score": lambda i: 0.3 + 0.1 * min(i, 10) - 0.2 * max(0, i - 10)}
     ppo_run(tmp_path / "run", actions=lambda i: 20 + 1.5 * i, **fell)

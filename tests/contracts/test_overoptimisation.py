@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,8 +18,11 @@ from tutelage.data.tokens import Codec
 from tutelage.evaluation.overoptimisation import Checked, Optimised, best_of_n_points, found_in
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.stepwise import StepwiseSampler
+from tutelage.recipes import frontier
+from tutelage.recipes.frontier import FrontierConfig
 from tutelage.recipes.overoptimise import OveroptimiseConfig, named, plan, smaller
 from tutelage.recipes.proxies import TESTED, Pool
+from tutelage.recipes.tamer import TamerConfig, checked
 from tutelage.report.overoptimisation import section
 from tutelage.trajectory import Batch, Finish, Key, Task, Trajectory
 
@@ -135,6 +138,17 @@ def test_every_stage_is_planned_once_and_quick_is_smaller():
     ]
 
 
+def test_quick_leaves_what_somebody_gave():
+    given = OveroptimiseConfig(seeds=4, ppo=replace(OveroptimiseConfig().ppo, steps=12))
+    quick = smaller(given)
+    assert (quick.seeds, quick.ppo.steps) == (4, 12)
+    assert (quick.pool, quick.ppo.trajectories) == (2000, 32)  # nobody gave these
+    prices = frontier.smaller(FrontierConfig(rule_weights=(2.0,)))
+    assert (prices.rule_weights, prices.kl_budgets) == ((2.0,), (3.0, 8.0))
+    trained = checked(TamerConfig(quick=True, games=7))
+    assert (trained.games, trained.seeds) == (7, 2)
+
+
 def test_a_held_out_model_sees_nothing_that_its_proxy_saw():
     pool = Pool(["p"] * 3000, [("a", "b")] * 3000, np.zeros((3000, 2)))
     seen, unseen = set(pool.seen(200, (0, 3), 0)), set(pool.unseen(200, 1000, (0, 3)))
@@ -176,7 +190,7 @@ def stopped_or_not(patience, steps=80):
     """PPO on scores (0, 1, 2) while a second judge thinks that the middle word is best."""
     torch.manual_seed(0)
     table = Table()
-    settings = dataclasses.replace(config(0.0, seed=0), steps=steps, stop_at_peak=patience)
+    settings = replace(config(0.0, seed=0), steps=steps, stop_at_peak=patience)
     learner = LocalLearner({"policy": ([table.logits_V], 0.03), "value": ([table.value], 0.03)})
     liked = torch.tensor([0.0, 1.0, 0.2])
     task = Task(Vocabulary(), scored, partial(keys, 256), lambda batch: liked[batch.actions] * batch.mask_BT)

@@ -19,6 +19,7 @@ from tutelage.runs.files import read_json, read_lines
 
 Kind = Literal["ppo", "reward model", "supervised", "labels", "other"]
 SETTINGS_OF = {"ppo": "ppo", "reward model": "reward_model", "supervised": "sft"}
+DOTTED = {*SETTINGS_OF.values(), "reward", "teacher"}  # groups whose flags begin with their name
 LARGEST = 1e100  # beyond it a number is as good as any other, and its square still is one
 
 
@@ -181,11 +182,11 @@ def _own(job: Mapping[str, Any], kind: Kind) -> tuple[Mapping[str, Any], str]:
 
 
 def _flat(job: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Settings by the names of their flags: groups named by an algorithm are written with a dot, others are not."""
+    """Settings by the names of their flags: some groups are written with a dot, others are not."""
     found: dict[str, Any] = {}
     for name, value in job.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{name}." if name in SETTINGS_OF.values() else before)
+            found |= _flat(value, f"{name}." if name in DOTTED else before)
         else:
             found[f"{before}{name}"] = value
     return found

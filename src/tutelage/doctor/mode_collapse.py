@@ -33,7 +33,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
 
 def entropy(stage: Stage) -> list[tuple[int, str]]:
     series = stage.series("entropy_nats")
-    if len(series) < 6:
+    if len(series) < 6 or series.values.min() < -ENTROPY_NATS:  # more than rounding below 0: a density's, without floor
         return []
     limit = max(ENTROPY_LEFT * series.start, ENTROPY_NATS)
     onset = series.onset(lambda values: values < limit)
@@ -75,6 +75,7 @@ DISEASE = Disease(
         "The reward counts what a reply repeats.",
     ),
     confirm="Ten samples of one prompt at temperature 1 are nearly the same text.",
-    look_alike="Entropy that falls slowly as the policy grows sure; prompts that ask for the same reply.",
+    look_alike="Entropy that falls slowly as the policy grows sure; prompts that ask for the same reply; an entropy "
+    "below 0, which is a density's (torques) and has no floor.",
     examine=examine,
 )

@@ -45,6 +45,7 @@ class ControlTask:
     piece: steps of a trajectory that PPO learns from; clip_steps: of a clip that people see
     draws, seconds_per_step, goal: how a clip is drawn, how fast it plays, what people are asked to prefer
     floor: the least that a step earns (feedback.teachers); scaled: whether observations are brought to one scale
+    width: of the hidden layers of policy and value; deviation: of a torque, at first
     """
 
     name: str
@@ -59,15 +60,15 @@ class ControlTask:
     seconds_per_step: float
     goal: str
     floor: float = 0.0
+    width: int = 64
     deviation: float = 1.0
     scaled: bool = False
 
     def policy(self, seed: int) -> Categorical | Gaussian:
+        alike: dict[str, Any] = {"width": self.width, "seed": seed, "scaled": self.scaled}
         if isinstance(self.actions, Buttons):
-            return Categorical(self.observation_size, self.actions.count, seed=seed, scaled=self.scaled)
-        return Gaussian(
-            self.observation_size, self.actions.size, seed=seed, deviation=self.deviation, scaled=self.scaled
-        )
+            return Categorical(self.observation_size, self.actions.count, **alike)
+        return Gaussian(self.observation_size, self.actions.size, deviation=self.deviation, **alike)
 
     @property
     def inputs(self) -> Inputs:
@@ -166,13 +167,16 @@ def cart_pole() -> ControlTask:
     )
 
 
-MUJOCO_PPO = replace(
-    PPO, steps=75, trajectories=4, minibatches=20, gamma=0.99, learning_rate=3e-4, value_learning_rate=1e-3
-)
+# Little data and many updates, as rl-baselines3-zoo has it for these bodies; a wide network carries most of it.
+BODY_PPO = replace(PPO, steps=300, trajectories=1, minibatches=10, value_learning_rate=3e-4)
+HALF_CHEETAH_PPO = replace(BODY_PPO, epochs=20, gamma=0.98, gae_lambda=0.92, clip_range=0.1, learning_rate=1e-4)
+HOPPER_PPO = replace(BODY_PPO, epochs=10, gamma=0.999, gae_lambda=0.99, learning_rate=2e-4)
 FORWARD = "Prefer the clip in which the body gets farther to the right."
 
 
-def mujoco(name: str, clip_steps: int, seconds_per_step: float, **options: Any) -> ControlTask:
+def mujoco(
+    name: str, ppo: PPOConfig, *, piece: int, clip_steps: int, seconds_per_step: float, **options: Any
+) -> ControlTask:
     """A body of MuJoCo that never ends its episode, under its own reward."""
     make = named(name, disable_env_checker=True, **options)
     game = make()
@@ -185,23 +189,26 @@ def mujoco(name: str, clip_steps: int, seconds_per_step: float, **options: Any) 
         horizon=1000,
         observation_size=int(np.prod(observed.shape)),
         actions=Torques(tuple(map(float, box.low)), tuple(map(float, box.high))),  # pyright: ignore
-        ppo=MUJOCO_PPO,
-        piece=100,
+        ppo=ppo,
+        piece=piece,
         clip_steps=clip_steps,
         draws=name,
         seconds_per_step=seconds_per_step,
         goal=FORWARD,
-        deviation=0.6,
+        width=256,
+        deviation=0.135,
         scaled=True,
     )
 
 
 def half_cheetah() -> ControlTask:
-    return mujoco("HalfCheetah-v5", 30, 0.05)
+    return mujoco("HalfCheetah-v5", HALF_CHEETAH_PPO, piece=50, clip_steps=30, seconds_per_step=0.05)
 
 
 def hopper() -> ControlTask:
-    return mujoco("Hopper-v5", 60, 0.008, terminate_when_unhealthy=False)
+    return mujoco(
+        "Hopper-v5", HOPPER_PPO, piece=200, clip_steps=60, seconds_per_step=0.008, terminate_when_unhealthy=False
+    )
 
 
 def hopper_backflip() -> ControlTask:

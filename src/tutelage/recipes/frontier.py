@@ -31,6 +31,7 @@ from tutelage.feedback import labellers
 from tutelage.policies.language import LanguagePolicy, exact_kl
 from tutelage.recipes import stages
 from tutelage.recipes.demo import COMPARISONS, DemoConfig, loaded, reward_model_stage, sft_stage
+from tutelage.recipes.quick import where_default
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import write_lines
@@ -44,7 +45,7 @@ FIRST = "first-policy"
 class FrontierConfig:
     """Settings of the sweep.
 
-    quick: a few minutes on two cores: two prices, two budgets, shorter runs
+    quick: a few minutes on two cores: two prices, two budgets, shorter runs, where settings stand at their defaults
     rule_weights: prices of a broken rule that are tried, in units of the reward model's score
     kl_budgets: nats a sequence that are tried; the adaptive controller aims at them
     keep_breaks_under: share of replies that may break the rule, for the runs with a multiplier; 0 leaves them out
@@ -101,14 +102,14 @@ class Setting:
 
 def smaller(config: FrontierConfig) -> FrontierConfig:
     """What --quick means."""
-    return replace(
+    default = FrontierConfig()
+    inner = replace(
         config,
-        rule_weights=(0.0, 1.0),
-        kl_budgets=(3.0, 8.0),
-        labels=600,
-        evaluation_prompts=128,
-        sft=replace(config.sft, steps=min(config.sft.steps or 350, 350)),
-        ppo=replace(config.ppo, steps=min(config.ppo.steps, 20), trajectories=min(config.ppo.trajectories, 32)),
+        sft=where_default(config.sft, default.sft, steps=350),
+        ppo=where_default(config.ppo, default.ppo, steps=20, trajectories=32),
+    )
+    return where_default(
+        inner, default, rule_weights=(0.0, 1.0), kl_budgets=(3.0, 8.0), labels=600, evaluation_prompts=128
     )
 
 

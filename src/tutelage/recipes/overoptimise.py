@@ -27,6 +27,7 @@ from tutelage.policies.language import LanguagePolicy, exact_kl
 from tutelage.recipes import stages
 from tutelage.recipes.demo import DemoConfig, loaded, sft_stage
 from tutelage.recipes.proxies import Pool, proxy_stage
+from tutelage.recipes.quick import where_default
 from tutelage.rewards import helpdesk
 from tutelage.rewards.ensemble import CombinedScore, Ensemble
 from tutelage.rewards.language import ModelScore, RewardModel
@@ -49,7 +50,8 @@ class Setting:
 class OveroptimiseConfig:
     """Settings of the laboratory.
 
-    quick: under ten minutes on two cores: three seeds, two label counts, best of 1,000, short runs, no stopping
+    quick: under ten minutes on two cores: three seeds, two label counts, best of 1,000, short runs, no stopping, where
+        settings stand at their defaults
     seeds: proxies and runs at the fewest labels; further_seeds: of the other settings, and of best-of-n everywhere
     labels: comparisons of the proxies as wide as the policy
     widths: of the proxies with most labels     members: of the ensembles, at the fewest labels
@@ -108,20 +110,24 @@ class OveroptimiseConfig:
 
 def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
     """What --quick means."""
-    return replace(
+    default = OveroptimiseConfig()
+    inner = replace(
         config,
+        sft=where_default(config.sft, default.sft, steps=350),
+        ppo=where_default(config.ppo, default.ppo, steps=40, trajectories=32, learning_rate=6e-4),
+    )
+    return where_default(
+        inner,
+        default,
         seeds=3,
         labels=(100, 1000),
         widths=(128,),
         members=2,
         pool=2000,
         best_of=1000,
-        best_of_prompts=8,
         evaluation_prompts=64,
         evaluate_every=6,
         held_out_labels=(),
-        sft=replace(config.sft, steps=350),
-        ppo=replace(config.ppo, steps=40, trajectories=32, learning_rate=6e-4),
     )
 
 

@@ -6,7 +6,7 @@ Every seed draws its pieces, its trainer and its pace once; conditions differ in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from tutelage.environments import mountain_car, tetris
 from tutelage.evaluation.tamer import WITHIN, Attempts, summarised
 from tutelage.feedback import trainers
 from tutelage.formulas.credit import Credit, by_gamma, by_uniform, delayed, present_step, previous_step, uniform_cdf
+from tutelage.recipes.quick import where_default
 from tutelage.recipes.stages import run_stages
 from tutelage.runs.checkpoints import State
 from tutelage.runs.run import Run
@@ -49,7 +50,7 @@ CAR_SARSA = SarsaConfig(0.1, trace=0.9, exploration=0.0)
 class TamerConfig:
     """Settings of the recipe.
 
-    quick: two seeds, three games, twenty games of Sarsa; a look at it, no result
+    quick: two seeds, three games, twenty games of Sarsa, where those are the defaults; a look, no result
     seeds: trainers, each with an agent of its own
     games: of Tetris that each trains; three of them where a condition is only compared
     most_placements: after which a game is stopped; good play hardly ends (a line takes 2.5 placements)
@@ -78,7 +79,10 @@ class TamerConfig:
 def checked(config: TamerConfig) -> TamerConfig:
     """What --quick means, and what cannot be."""
     if config.quick:
-        config = replace(config, seeds=2, games=3, most_placements=400, sarsa_games=20, sarsa_tuning_seeds=1)
+        default = TamerConfig()
+        config = where_default(
+            config, default, seeds=2, games=3, most_placements=400, sarsa_games=20, sarsa_tuning_seeds=1
+        )
     if min(config.seeds, config.games, config.sarsa_games, config.attempts, config.sarsa_tuning_seeds) < 1:
         raise InputError("--seeds, --games, --sarsa-games, --sarsa-tuning-seeds and --attempts must each be 1 or more.")
     if not 0.0 < config.speaks <= 1.0 or not 0.0 <= config.errs < 1.0:

@@ -41,14 +41,14 @@ class Disk:
 DISK = Disk()
 
 
-def write_json(path: Path, content: Mapping[str, Any], disk: Disk = DISK) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Written aside, flushed to the disk, renamed: a reader sees the old file or the new one, never half of one."""
-    _write(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", disk)
+    _write(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_lines(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines in place of whatever was there: a stage that is done again leaves them once."""
-    _write(path, _lines(rows), disk)
+    _write(path, _lines(rows))
 
 
 def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -60,12 +60,12 @@ def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         raise cannot_write(path, error) from error
 
 
-def _write(path: Path, text: str, disk: Disk) -> None:
+def _write(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".part")
     try:
-        disk.write(aside, text.encode())
-        disk.sync(aside)
-        disk.rename(aside, path)
+        DISK.write(aside, text.encode())
+        DISK.sync(aside)
+        DISK.rename(aside, path)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -74,7 +74,7 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
-def write_folder(path: Path, fill: Callable[[Path], object], disk: Disk = DISK) -> None:
+def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
     """A folder that is filled aside, flushed and then renamed: it is there whole, or not at all."""
     aside = path.with_name(path.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
@@ -82,10 +82,10 @@ def write_folder(path: Path, fill: Callable[[Path], object], disk: Disk = DISK) 
         aside.mkdir(parents=True)
         fill(aside)
         for each in (*sorted(aside.rglob("*")), aside):
-            disk.sync(each)
+            DISK.sync(each)
         shutil.rmtree(path, ignore_errors=True)
-        disk.rename(aside, path)
-        disk.sync(path.parent)
+        DISK.rename(aside, path)
+        DISK.sync(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     except SafetensorError as error:  # the weights' own writer has its own error for a full disk

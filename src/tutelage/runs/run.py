@@ -227,8 +227,7 @@ class Run:
         self.checkpoints.remove_after(found.step if found else -1)
         for name in LOGS:
             cut_back(self.path / name, found.logs.get(name, 0) if found else 0)
-        for name in (SUMMARY, "comparisons.jsonl"):
-            (self.path / name).unlink(missing_ok=True)
+        (self.path / SUMMARY).unlink(missing_ok=True)
 
     def _write_state(self, status: str, why: str = "") -> None:
         about = {"tutelage": "run", "name": self.name, "status": status, "step": self.step}

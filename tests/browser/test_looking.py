@@ -209,7 +209,8 @@ def test_the_doctor_says_what_it_finds_and_where_it_could_not_look(studio, perso
     opened(ann, studio, "doctor", "run=ppo-a&run=bad/cut")
     sick = ann.page.locator("[data-run='ppo-a']")
     sick.locator(".finding", has_text="KL runaway").wait_for()
-    assert sick.locator("figure").count() >= 1 and "Remedy." in sick.inner_text()
+    sick.locator("figure").first.wait_for()  # drawn after the words, when its columns have come
+    assert "Remedy." in sick.inner_text()
     ann.page.locator("[data-run='bad/cut']", has_text="The doctor could not look").wait_for()
 
 

@@ -134,6 +134,19 @@ def test_a_reward_that_is_not_finite_stops_the_run():
         TogetherSampler(Gaussian(3, 1), seed=0).sample(Classic(broken, 5), KEYS)
 
 
+def test_mujoco_says_a_thing_once_and_leaves_no_file(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)  # MuJoCo's log would lie here
+    bodies = Bodies(named("HalfCheetah-v5", disable_env_checker=True), 3).episodes(KEYS)
+    assert capfd.readouterr().err == ""
+    for game in bodies.games:
+        game.data.qvel[:] = 1e200  # simulates to nowhere
+        game.step(np.zeros(6))
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("MuJoCo: Nan, Inf or huge value")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_scale_has_the_moments_of_all_it_saw_and_moves_only_when_told():
     torch.manual_seed(0)
     parts = [torch.randn(number, 3) * 5 + 2 for number in (4, 100, 1)]

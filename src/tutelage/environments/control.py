@@ -7,8 +7,10 @@ fixed length and with a reward that the learner does not see. Read it beside `la
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,7 +166,32 @@ def named(name: str, **options: Any) -> Make:
             f"{name} needs gymnasium, which is not installed. Install it with: pip install 'tutelage[control]'"
         ) from error
     try:
-        gymnasium.spec(name)
+        entry = str(gymnasium.spec(name).entry_point)
     except gymnasium.error.Error as error:
         raise InputError(f"{name} is no environment that gymnasium knows ({error}). Give a registered id.") from error
-    return lambda: gymnasium.make(name, **options)
+
+    def make() -> gymnasium.Env[Any, Any]:
+        if "mujoco" in entry:
+            heed_mujoco()
+        return gymnasium.make(name, **options)
+
+    return make
+
+
+@cache
+def heed_mujoco() -> None:
+    """From now on MuJoCo's warnings come once each, on stderr; by itself it repeats them for every body that it builds,
+    and writes MUJOCO_LOG.TXT wherever it is run. That a body's file uses words that will go is no matter of a run's.
+    """
+    try:
+        import mujoco
+    except ImportError:  # making the body will say what to install
+        return
+    said: set[str] = set()
+
+    def hear(text: str) -> None:  # must not raise: MuJoCo would end the process
+        if "deprecated" not in text and text not in said:
+            said.add(text)
+            print(f"MuJoCo: {text.strip()}", file=sys.stderr)
+
+    mujoco.set_mju_user_warning(hear)  # pyright: ignore  # a compiled module

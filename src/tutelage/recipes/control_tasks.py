@@ -131,7 +131,7 @@ def pendulum() -> ControlTask:
         observation_size=3,
         actions=Torques((-classic.TORQUE_LIMIT,), (classic.TORQUE_LIMIT,)),
         ppo=replace(
-            PPO, steps=32, trajectories=16, minibatches=8, gamma=0.9, learning_rate=2e-3, value_learning_rate=2e-3
+            PPO, steps=32, trajectories=16, minibatches=8, gamma=0.97, learning_rate=2e-3, value_learning_rate=2e-3
         ),
         piece=50,
         clip_steps=25,
@@ -139,6 +139,7 @@ def pendulum() -> ControlTask:
         seconds_per_step=classic.PENDULUM_STEP_S,
         goal="Prefer the clip in which the rod is nearer to standing straight up, and moves less once it is there.",
         floor=-16.2736044,
+        deviation=1.5,  # the rod is swung up by chance first
     )
 
 

@@ -90,6 +90,15 @@ def test_a_score_that_rises_is_no_ranking_conflict(tmp_path):
     assert named(tmp_path / "run") == []
 
 
+def test_a_critic_that_knows_what_a_body_will_earn_is_no_ranking_conflict(tmp_path):
+    """Pendulum from -1,240 to -160: pieces' pay and advantages correlate by 0.96 at first and by 0.2 at the end."""
+    columns = {"score": lambda i: 0.02 * i, "true_return": float}
+    ppo_run(tmp_path / "bodies", **columns, score_advantage_correlation=lambda i: max(0.15, 0.96 - 0.1 * i))
+    assert named(tmp_path / "bodies") == []
+    ppo_run(tmp_path / "against", **columns, score_advantage_correlation=lambda i: max(-0.5, 0.96 - 0.1 * i))
+    assert named(tmp_path / "against") == ["ranking conflict"]
+
+
 def test_bodies_end_by_the_clock_and_their_steps_add_up(tmp_path):
     """What is ill of replies: none ends by itself, scores deviate by 60 where one step deviates by 1, the KL stays 0.
 

@@ -34,12 +34,14 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
 
 def disagreeing(stage: Stage) -> list[tuple[int, str]]:
     series, spread = stage.series("score_advantage_correlation"), stage.series("commonest_score_fraction")
-    if len(series) < 6 or series.last >= AGREES or (len(spread) and spread.last > 0.9):
+    # what a piece of a body's episode is paid is the worth of where it begins, which an advantage leaves out
+    least = OPPOSED if stage.of_bodies else AGREES
+    if len(series) < 6 or series.last >= least or (len(spread) and spread.last > 0.9):
         return []
     score, deviation = stage.series("score"), stage.series("score_deviation")
     if score.last - score.start > GAIN * deviation.start:
         return []
-    onset = series.onset(lambda values: values < AGREES)
+    onset = series.onset(lambda values: values < least)
     if onset is None:
         return []
     said = f"Over episodes score and advantage correlate by {series.last:+.2f} at the end ({series.start:+.2f} at "
@@ -78,6 +80,7 @@ DISEASE = Disease(
     ),
     confirm="With a quarter of the coefficient the correlation comes back; if not, it is a defect.",
     look_alike="A correlation that falls from 0.95 to 0.7 as replies become equally good; all scores equal; a "
-    "score that rises all the same, or falls because updates were so large that the policy fell apart.",
+    "score that rises all the same, or falls because updates were so large that the policy fell apart; a body's critic "
+    "that knows what a piece of an episode will be paid.",
     examine=examine,
 )

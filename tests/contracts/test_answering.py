@@ -68,6 +68,7 @@ def answer_by_hand(store: Store, count: int) -> None:
         store.answer(person, given.id, given.lease, f"key-{number}", {"choice": given.shown[0].id})
 
 
+@pytest.mark.slow
 def test_a_rehearsal_says_the_same_in_pieces_as_at_once(tmp_path):
     said = []
     for pieces in (1, 5):
@@ -82,6 +83,7 @@ def test_a_rehearsal_says_the_same_in_pieces_as_at_once(tmp_path):
     assert said[0] == said[1] and len(said[0]) == 20
 
 
+@pytest.mark.slow
 def test_both_sides_are_shown_as_often():
     from tempfile import TemporaryDirectory
 

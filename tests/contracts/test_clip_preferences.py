@@ -80,6 +80,7 @@ def test_l2_is_raised_above_one_and_a_half_lowered_below_one_point_one_and_left_
     assert regularisation.adapted(1.0, 9.0, 1.0) == 1.0 and regularisation.adapted(1e-8, 0.1, 1.0) == 1e-8
 
 
+@pytest.mark.slow
 def test_l2_moves_by_each_members_own_held_out_answers():
     """Answers that are noise: what is learned by heart does not help on the others."""
     learner = made(PreferenceConfig(first_updates=400, l2=1e-6))
@@ -155,6 +156,7 @@ def made(config: PreferenceConfig = CONFIG) -> RewardLearner:
     return RewardLearner(config, ensemble, learner, Answers.none(config.members, 10, INPUTS.size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["comparisons", "returns"])
 def test_a_planted_reward_is_found_from_answers(objective):
     learner = made(PreferenceConfig(objective=objective))

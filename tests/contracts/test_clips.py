@@ -151,6 +151,7 @@ def test_a_report_shows_a_body_frame_by_frame_from_left_to_right(tmp_path, monke
     assert [side["best"] for side in pair["sides"]] == [False, True]
 
 
+@pytest.mark.slow
 def test_a_report_says_of_a_body_that_cannot_be_drawn_that_it_is_not(tmp_path, monkeypatch):
     run_of_bodies(tmp_path)
     monkeypatch.setattr(reported, "drawn_apart", lambda *asked: None)

@@ -29,6 +29,7 @@ def spoken(seed, split="labels", change=lambda case: case, **numbers):
     return Spoken([world.prompt(case, rng) for case in cases], [desk.reply(case, rng) for case in cases], found)
 
 
+@pytest.mark.slow
 def test_more_of_the_same_is_no_drift():
     """Other customers, other order numbers, other agents' moods; twelve times."""
     for seed in range(12):

@@ -317,6 +317,7 @@ def constant(prompts, responses):
     return [0.5] * len(responses)
 
 
+@pytest.mark.slow
 def test_a_verb_is_stopped_by_its_doctor(model_folder, files, capsys):
     quick = ["--max-new-tokens", "4", "--steps", "14", "--trajectories", "4", "--skip-preflight"]
     command = ["ppo", "--model", str(model_folder), "--data", str(files / "prompts.jsonl"), *quick]
@@ -406,6 +407,7 @@ def test_without_a_checkpoint_from_before_it_only_stops(tmp_path, capsys):
     assert not (tmp_path / "run" / "went-back.json").exists()
 
 
+@pytest.mark.slow
 def test_a_verb_goes_back_by_itself(model_folder, files, capsys):
     quick = ["--max-new-tokens", "16", "--steps", "40", "--trajectories", "16", "--skip-preflight"]
     command = ["ppo", "--model", str(model_folder), "--data", str(files / "prompts.jsonl"), *quick]

@@ -229,6 +229,7 @@ def test_a_word_that_is_no_evaluation(capsys, files):
     assert "there is no `tutelage evaluate everything`" in refused(capsys, files, "everything")
 
 
+@pytest.mark.slow
 def test_a_learning_curve_and_what_the_next_labels_bring(model_folder, files):
     command = ["learning-curve", "--model", model_folder, "--data", files / "comparisons.jsonl", "--batch-size", "4"]
     settings = ["--sizes", "4", "8", "16", "--seeds", "2", "--epochs", "6", "--learning-rate", "3e-3", "--more", "50"]

@@ -200,6 +200,7 @@ def stopped_or_not(patience, steps=80):
     return float((table.logits_V.detach().softmax(0) * liked).sum()), len(run.events)
 
 
+@pytest.mark.slow
 def test_a_run_ends_at_the_peak_of_the_held_out_score():
     ran_on, all_steps = stopped_or_not(0)
     stopped, steps = stopped_or_not(10)
@@ -209,6 +210,7 @@ def test_a_run_ends_at_the_peak_of_the_held_out_score():
     assert stopped > 0.4  # about the most that the way from (0.5, 0.3, 0.2) to the last word passes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("errors", "low", "high"), [(0.0, 40, 80), (peak.ERRORS, 4, 35)])
 def test_a_plateau_makes_few_new_peaks(monkeypatch, errors, low, high):
     """Without a margin the highest of a hundred noisy means lies in the middle, on average."""

@@ -64,6 +64,7 @@ def test_a_healthy_run_passes_in_every_family(family):
         assert not failures(flight), checks.preflight(flight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ppo", "demo", "recipe sentiment"])
 def test_healthy_commands_are_checked_and_begin(name, tmp_path, capsys):
     assert run_command([*kind_of_run(name, tmp_path), "--out", str(tmp_path / "out")]) == 0

@@ -193,6 +193,7 @@ def test_another_thread_count_or_version_is_refused(interrupted, monkeypatch):
 run_module_surroundings = run_module.surroundings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_PROCESS)
 def test_every_stateful_object_of_a_run_is_registered(name, tmp_path, monkeypatch):
     """Whatever offers state() and restore() and lives while a stage runs must stand in that stage's checkpoint."""
@@ -218,6 +219,7 @@ def is_stateful(each):
     return str(kind.__module__).startswith("tutelage.") and hasattr(kind, "state") and hasattr(kind, "restore")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_PROCESS)
 def test_a_replay_arrives_at_the_same_bits(name, tmp_path, capsys):
     out = tmp_path / "out"

@@ -171,6 +171,7 @@ def test_the_weight_of_a_second_source_decides_between_opposites(job, tmp_path):
     assert light["also_accuracy"] == 0.0 == heavy["accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--bootstrap"], ["--shared-trunk"], ["--shared-trunk", "--bootstrap"]])
 def test_members_are_an_ensemble_that_ppo_and_best_of_n_take(job, files, model_folder, flags):
     found = job("pairs", "--members", "3", *flags, "--epochs", "1", "--normalise-deviation", "1")
@@ -261,6 +262,7 @@ def test_a_rule_classifier_tells_rules_apart_and_scores_a_policy(job, files, mod
     assert all(0 <= row["score"] <= 1 for row in read_lines(files / "best" / "samples.jsonl"))
 
 
+@pytest.mark.slow
 def test_it_goes_on_with_the_head_that_it_had(job):
     """A rate of nearly 0 with --keep-head leaves scores as they were (but for the shift); without, the head is new."""
     first = job("pairs", "--epochs", "2", out="first")[1] / "model"

@@ -49,6 +49,7 @@ def test_what_is_no_secret_stays(text):
     assert masked(text) == text
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80))
 def test_masking_again_changes_nothing(text):
     assert masked(masked(text)) == masked(text)

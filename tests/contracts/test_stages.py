@@ -34,6 +34,7 @@ def codec():
     return Codec(letters_tokenizer(pad_token="<eos>"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["separate", "shared"])
 def test_a_reward_function_is_learned_by_either_critic(tiny_llama, tiny_classifier, codec, tmp_path, kind):
     speaker = Speaker(LanguagePolicy(tiny_llama), codec, SamplingSettings(max_new_tokens=6))

@@ -208,6 +208,7 @@ class Machine(RuleBasedStateMachine):
             assert faults == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_any_order_of_acts(backend, tmp_path):
     with database(backend, tmp_path):  # skips where there is none

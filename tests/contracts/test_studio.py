@@ -261,6 +261,7 @@ def test_a_long_body_is_refused_whatever_its_header_claims(desk):
     assert ann.client.post("/api/claim", content=pieces(), headers=headers).status_code in (400, 413)
 
 
+@pytest.mark.slow
 def test_fast_answers_are_kept_and_marked(desk, caplog):
     desk.store.ask([question(i) for i in range(30, 150)])
     ann = desk.browser()
@@ -390,6 +391,7 @@ def test_a_kind_of_question_is_a_page_and_a_script_of_that_name(desk):
         assert desk.browser().load()["pages"][kind] == pages.found()[kind].settings(Settings())
 
 
+@pytest.mark.slow
 def test_the_way_to_the_page_loads_no_torch():
     heavy = "[m for m in ('torch', 'transformers', 'numpy', 'pandas') if m in sys.modules]"
     code = f"import sys, tutelage.cli, tutelage.studio.command; print({heavy})"

@@ -239,6 +239,7 @@ def test_who_does_not_pass_waits_until_a_lead_says_otherwise(team):
 # --- checks
 
 
+@pytest.mark.slow
 def test_gold_repeats_and_swaps_are_mixed_in_and_never_learned_from(team):
     asked = [question(i) for i in range(80)] + [gold(i, "gold") for i in range(20)]
     desk = team(asked, repeat=0.1, swap=0.1, gold="g.jsonl", gold_share=0.1)
@@ -256,6 +257,7 @@ def test_gold_repeats_and_swaps_are_mixed_in_and_never_learned_from(team):
     )
 
 
+@pytest.mark.slow
 def test_whoever_always_takes_the_left_is_seen_by_the_swaps(team):
     desk = team([question(i) for i in range(60)], repeat=0.2, swap=0.2)
     ann = invited(desk, "ann", "labeller")
@@ -265,6 +267,7 @@ def test_whoever_always_takes_the_left_is_seen_by_the_swaps(team):
     assert {each.agrees for each in checks if each.purpose == "swap"} == {False}
 
 
+@pytest.mark.slow
 def test_a_check_looks_like_any_other_question(team):
     desk = team(
         [question(i) for i in range(30)] + [gold(i, "gold") for i in range(5)], repeat=0.3, gold="g", gold_share=0.3

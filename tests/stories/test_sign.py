@@ -21,6 +21,7 @@ def flipped(monkeypatch):
     monkeypatch.setattr(advantage, "generalised", crooked)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("flipped")
 def test_the_table_runs_from_its_optimum():
     probabilities = tabular.learned(1.0, seed=0)

@@ -23,6 +23,7 @@ def check(coefficient: float, probabilities_V: torch.Tensor) -> None:
     assert torch.allclose(probabilities_V, torch.tensor(optimum), atol=WITHIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("coefficient", OPTIMA)
 def test_ppo_converges_to_the_optimal_policy(coefficient, seed):

@@ -5,7 +5,8 @@
 
 Runs lie in benchmarks/.runs/christiano; one that is there is not done again, one that was stopped goes on. `table`
 prints what is there: the ratio (preferences − random) / (PPO − random), both ends measured per seed, with intervals
-over seeds.
+over seeds; then how much less that is, seed by seed, than the full method's, or than that of what stands before its
+comma.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from tutelage.runs.run import Run
 
 RUNS = HERE / ".runs" / "christiano"
 ASK, LEARN = ClipQuestions(), PreferenceConfig()
+NOISY = Teacher(sharpness=1.0)  # B-Pref's, by σ(difference of returns), where a step earns 1 at most
 WHAT: dict[str, tuple[ClipQuestions, PreferenceConfig, Teacher]] = {
     "full": (ASK, LEARN, Teacher()),
     "350 labels": (replace(ASK, labels=350), LEARN, Teacher()),
@@ -45,7 +47,12 @@ WHAT: dict[str, tuple[ClipQuestions, PreferenceConfig, Teacher]] = {
     "70 labels, offline": (replace(ASK, labels=70, first_fraction=1.0), LEARN, Teacher()),
     "70 labels, single frames": (replace(ASK, labels=70, clip_steps=1), LEARN, Teacher()),
     "mistakes 10 %": (ASK, LEARN, Teacher(mistake=0.1)),
+    "noisy answers": (ASK, LEARN, NOISY),
+    "noisy answers, offline": (replace(ASK, first_fraction=1.0), LEARN, NOISY),
+    "noisy answers, single frames": (replace(ASK, clip_steps=1), LEARN, NOISY),
 }
+MOST = {"Pendulum-v1": 16.2736044}  # that a step can earn above the least; elsewhere about 1
+TRENDS = (("350 labels", "full", "1400 labels"), ("70 labels", "350 labels", "full", "1400 labels"))
 
 
 def folder(env: str, what: str, seed: int) -> Path:
@@ -55,6 +62,7 @@ def folder(env: str, what: str, seed: int) -> Path:
 def done(env: str, what: str, seed: int, steps: int, episodes: int) -> dict[str, Any]:
     """The summary of one run, made if it is not there. Only the full method runs PPO on the true reward beside it."""
     asking, learning, teacher = WHAT[what]
+    teacher = replace(teacher, sharpness=teacher.sharpness / MOST.get(env, 1.0))
     config = ChristianoConfig(
         env, seed, steps, what == "full", episodes, asking=asking, reward=learning, teacher=teacher
     )
@@ -83,23 +91,24 @@ def ratios(env: str, what: str) -> dict[int, float]:
 def table(envs: Sequence[str]) -> None:
     rows, answer = [], {}
     for env in envs:
-        full = ratios(env, "full")
         for what in WHAT:
             mine = ratios(env, what)
             if len(mine) < 2:
                 continue
             mean, low, high = intervals.t_interval(list(mine.values()))
-            shared = sorted(set(mine) & set(full))
-            worse = [full[seed] - mine[seed] for seed in shared]
+            whole = ratios(env, what.split(", ")[0] if ", " in what else "full")
+            worse = [whole[seed] - mine[seed] for seed in sorted(set(mine) & set(whole))]
             gap = intervals.t_interval(worse) if what != "full" else (0.0, 0.0, 0.0)
             rows.append([env, what, len(mine), mean, low, high, *gap])
             answer[f"{env}, {what}"] = {"ratio": mean, "low": low, "high": high, "by_seed": mine}
-        by_labels = [ratios(env, what) for what in ("350 labels", "full", "1400 labels")]
-        shared = sorted(set.intersection(*(set(each) for each in by_labels)))
-        if len(shared) > 2:
-            found = page_trend_test(np.array([[each[seed] for each in by_labels] for seed in shared]))
-            answer[f"{env}, trend over labels"] = {"page_l": found.statistic, "p": found.pvalue, "seeds": len(shared)}
-    finish(rows, ["task", "what", "seeds", "ratio", "low", "high", "full − this", "low", "high"], answer)
+        for trend in TRENDS:
+            by_labels = [ratios(env, what) for what in trend]
+            shared = sorted(set.intersection(*(set(each) for each in by_labels)))
+            if len(shared) > 2:
+                found = page_trend_test(np.array([[each[seed] for each in by_labels] for seed in shared]))
+                told = {"page_l": found.statistic, "p": found.pvalue, "seeds": len(shared)}
+                answer[f"{env}, trend over {', '.join(trend)}"] = told
+    finish(rows, ["task", "what", "seeds", "ratio", "low", "high", "less by", "low", "high"], answer)
 
 
 def main() -> None:

@@ -2,11 +2,12 @@
 
     python benchmarks/christiano.py run --envs Pendulum-v1 CartPole-v1 --what full --seeds 5
     python benchmarks/christiano.py table
+    python benchmarks/christiano.py table --first-seed 5 --seeds 20
 
 Runs lie in benchmarks/.runs/christiano; one that is there is not done again, one that was stopped goes on. `table`
-prints what is there: the ratio (preferences − random) / (PPO − random), both ends measured per seed, with intervals
-over seeds; then how much less that is, seed by seed, than the full method's, or than that of what stands before its
-comma.
+prints what is there of these seeds: the ratio (preferences − random) / (PPO − random), both ends measured per seed,
+with intervals over seeds; then how much less that is, seed by seed, than the full method's, or than that of what
+stands before its comma.
 """
 
 from __future__ import annotations
@@ -50,9 +51,15 @@ WHAT: dict[str, tuple[ClipQuestions, PreferenceConfig, Teacher]] = {
     "noisy answers": (ASK, LEARN, NOISY),
     "noisy answers, offline": (replace(ASK, first_fraction=1.0), LEARN, NOISY),
     "noisy answers, single frames": (replace(ASK, clip_steps=1), LEARN, NOISY),
+    "noisy answers, 350 labels": (replace(ASK, labels=350), LEARN, NOISY),
+    "noisy answers, 1400 labels": (replace(ASK, labels=1400), LEARN, NOISY),
 }
 MOST = {"Pendulum-v1": 16.2736044}  # that a step can earn above the least; elsewhere about 1
-TRENDS = (("350 labels", "full", "1400 labels"), ("70 labels", "350 labels", "full", "1400 labels"))
+TRENDS = (
+    ("350 labels", "full", "1400 labels"),
+    ("70 labels", "350 labels", "full", "1400 labels"),
+    ("noisy answers, 350 labels", "noisy answers", "noisy answers, 1400 labels"),
+)
 
 
 def folder(env: str, what: str, seed: int) -> Path:
@@ -75,34 +82,38 @@ def done(env: str, what: str, seed: int, steps: int, episodes: int) -> dict[str,
     return json.loads((path / "summary.json").read_text())
 
 
-def ratios(env: str, what: str) -> dict[int, float]:
+def ratios(env: str, what: str, seeds: range) -> dict[int, float]:
     """Seed -> share of PPO's gain."""
     found = {}
-    for path in sorted(RUNS.glob(f"{env}-full-*/summary.json")):
-        full = json.loads(path.read_text())
-        mine = folder(env, what, full["seed"]) / "summary.json"
-        if mine.exists():
+    for seed in seeds:
+        both = [folder(env, each, seed) / "summary.json" for each in ("full", what)]
+        if all(path.exists() for path in both):
+            full, mine = (json.loads(path.read_text()) for path in both)
             base = full["true_return_random"]
-            reached = json.loads(mine.read_text())["true_return_preferences"]
-            found[full["seed"]] = (reached - base) / (full["true_return_ppo"] - base)
+            found[seed] = (mine["true_return_preferences"] - base) / (full["true_return_ppo"] - base)
     return found
 
 
-def table(envs: Sequence[str]) -> None:
+def before(what: str) -> str:
+    """What this differs from in one thing."""
+    return what.split(", ")[0] if ", " in what else "full"
+
+
+def table(envs: Sequence[str], seeds: range) -> None:
     rows, answer = [], {}
     for env in envs:
         for what in WHAT:
-            mine = ratios(env, what)
+            mine = ratios(env, what, seeds)
             if len(mine) < 2:
                 continue
             mean, low, high = intervals.t_interval(list(mine.values()))
-            whole = ratios(env, what.split(", ")[0] if ", " in what else "full")
+            whole = ratios(env, before(what), seeds)
             worse = [whole[seed] - mine[seed] for seed in sorted(set(mine) & set(whole))]
             gap = intervals.t_interval(worse) if what != "full" else (0.0, 0.0, 0.0)
             rows.append([env, what, len(mine), mean, low, high, *gap])
             answer[f"{env}, {what}"] = {"ratio": mean, "low": low, "high": high, "by_seed": mine}
         for trend in TRENDS:
-            by_labels = [ratios(env, what) for what in trend]
+            by_labels = [ratios(env, what, seeds) for what in trend]
             shared = sorted(set.intersection(*(set(each) for each in by_labels)))
             if len(shared) > 2:
                 found = page_trend_test(np.array([[each[seed] for each in by_labels] for seed in shared]))
@@ -116,16 +127,18 @@ def main() -> None:
     parser.add_argument("act", choices=("run", "table"))
     parser.add_argument("--envs", nargs="+", default=["Pendulum-v1", "CartPole-v1"])
     parser.add_argument("--what", nargs="+", default=list(WHAT), choices=list(WHAT))
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=100)
     given = parser.parse_args()
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
     if given.act == "run":
         for what in given.what:
-            for seed in range(given.seeds):
+            for seed in seeds:
                 for env in given.envs:
                     done(env, what, seed, given.steps, given.episodes)
-    table(given.envs)
+    table(given.envs, seeds)
 
 
 if __name__ == "__main__":

@@ -251,12 +251,16 @@ def test_the_true_reward_as_a_score_has_one_scale(batch):
     score = TrueScore()
     shown = score(batch)[batch.mask_BT]
     assert shown.mean().abs() < 1e-4 and (shown.std(correction=0) - 1).abs() < 1e-4
-    assert correlation(score(batch), batch) == pytest.approx(1.0)
-    assert correlation(torch.zeros_like(batch.rewards_BT), batch) == 0.0
+    assert correlation([(score(batch), batch)]) == pytest.approx(1.0)
+    assert correlation([(torch.zeros_like(batch.rewards_BT), batch)]) is None
     again = TrueScore()
     again.restore(score.state())
     assert torch.equal(again(batch), score(batch))
     alike = batch.with_extras(true_rewards=torch.full_like(batch.rewards_BT, 3.0))  # a pole that stands, every step
+    assert correlation([(batch.extras["true_rewards"], alike)]) is None
+    fallen = batch.with_extras(true_rewards=torch.zeros_like(batch.rewards_BT))
+    told = [(torch.full_like(batch.rewards_BT, pay), each) for pay, each in ((-0.5, fallen), (2.0, alike))]
+    assert correlation(told) == pytest.approx(1.0)  # neither batch alone tells
     assert TrueScore(centred=False)(alike)[batch.mask_BT].tolist() == pytest.approx([1.0] * int(batch.mask_BT.sum()))
 
 

@@ -74,7 +74,7 @@ def christiano(config: ChristianoConfig, run: Run) -> dict[str, Any]:
 
 
 def random_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[str, Any]:
-    return {"true_return_random": evaluated(scene, Learning.of(scene.task, scene.ppo))}
+    return {"true_return_random": mean_return(scene, fresh(scene, Learning.of(scene.task, scene.ppo)))}
 
 
 def ppo_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[str, Any]:
@@ -89,7 +89,10 @@ def ppo_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[str, Any
     task = Task(scene.task.environment(scene.config.seed), score, learning.keys)
     ppo(scene.ppo, task, learning.policy, unmoved, learning.sampler, learning.learner, stage)
     save_file(weights(learning), stage.path / "policy.safetensors")
-    return {"true_return_ppo": evaluated(scene, learning), "environment_steps": scene.task.steps_of(scene.ppo)}
+    return {
+        "true_return_ppo": mean_return(scene, fresh(scene, learning)),
+        "environment_steps": scene.task.steps_of(scene.ppo),
+    }
 
 
 def preferences_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[str, Any]:
@@ -112,19 +115,22 @@ def preferences_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[
             score_BT = work.score(batch)
             stats = improve(scene.ppo, batch, score_BT, 0.0, learning.policy, unmoved, learning.learner)
             learning.sampler.publish()
-            told = {**measured(scene, batch), "reward_correlation": correlation(score_BT, batch)}
+            alike = correlation([(score_BT, batch)])
+            told = {**measured(scene, batch), **({} if alike is None else {"reward_correlation": alike})}
             stage.record(step, {**stats, **found, **told, "labels": float(len(interview.rows))})
             tell(work, step)
     used, lost = len(interview.rows), unheard(interview)
     write_json(stage.path / PAIRS, {"pairs": shown_pairs(interview)})
     save_file(weights(learning), stage.path / "policy.safetensors")
     save_file(reward.ensemble.state_dict(), stage.path / "reward.safetensors")
+    last = fresh(scene, learning)
+    seen = [fresh(scene, Learning.of(scene.task, scene.ppo)), last]
     return {
-        "true_return_preferences": evaluated(scene, learning),
+        "true_return_preferences": mean_return(scene, last),
         "labels_used": used,
         "labels_incomparable": len(interview.dropped),
         "labels_lost": lost,
-        "reward_correlation": stage.latest["reward_correlation"],
+        "reward_correlation": correlation([(work.score(batch), batch) for batch in seen]),
         "reward_held_out_accuracy": stage.latest["reward_model_held_out_accuracy"],
         "environment_steps": scene.task.steps_of(scene.ppo),
     }
@@ -259,12 +265,16 @@ def answering(work: Work) -> Iterator[None]:
         thread.join()
 
 
-def evaluated(scene: Scene, learning: Learning) -> float:
-    """Mean true return of fresh episodes, sampled as the policy acts; nothing learns from them."""
+def fresh(scene: Scene, learning: Learning) -> Batch:
+    """Episodes nothing learns from, sampled as the policy acts."""
     environment = scene.task.environment(scene.config.seed)
     keys = [Key(AFTER, 0, sample) for sample in range(scene.config.evaluation_episodes)]
-    batch = learning.sampler.sample(environment, keys)
-    return float(batch.extras["true_rewards"].sum()) / len(keys)
+    return learning.sampler.sample(environment, keys)
+
+
+def mean_return(scene: Scene, batch: Batch) -> float:
+    """The true one, of the fresh episodes."""
+    return float(batch.extras["true_rewards"].sum()) / scene.config.evaluation_episodes
 
 
 def measured(scene: Scene, batch: Batch) -> dict[str, float]:

@@ -110,7 +110,10 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "ratio" in summary:
         beside = f"PPO on the true reward: {summary['true_return_ppo']:.4g}"
         found.append((f"{summary['ratio']:.0%}", "of what the true reward would have gained", beside))
-    found.append((f"{summary['reward_correlation']:.2f}", "correlation of the learned with the true reward", ""))
+    alike = summary["reward_correlation"]
+    if alike is not None:
+        over = "over steps of the untrained and of the trained policy"
+        found.append((f"{alike:.2f}", "correlation of the learned with the true reward", over))
     held = summary["reward_held_out_accuracy"]
     found.append((f"{held:.0%}", "of held-out answers predicted", f"{summary['labels_lost']} answers lost"))
     return found

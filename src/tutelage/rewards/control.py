@@ -8,7 +8,7 @@ together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,10 +168,11 @@ class TrueScore:
         self.count, self.total, self.squares = state["count"], state["total"], state["squares"]
 
 
-def correlation(score_BT: Tensor, batch: Batch) -> float:
-    """Pearson's, of a score and the true reward over the steps of a batch; 0 where one of them is constant."""
-    first = score_BT[batch.mask_BT].double().numpy()
-    second = batch.extras["true_rewards"][batch.mask_BT].double().numpy()
+def correlation(scored: Sequence[tuple[Tensor, Batch]]) -> float | None:
+    """Pearson's, of a score [B, T] and the true reward over the steps of its batch, or of several together; None where
+    one of them is constant, as the reward of a pole that always stands."""
+    first = torch.cat([score_BT[batch.mask_BT] for score_BT, batch in scored]).double().numpy()
+    second = torch.cat([batch.extras["true_rewards"][batch.mask_BT] for _, batch in scored]).double().numpy()
     if first.std() < 1e-9 or second.std() < 1e-9:
-        return 0.0
+        return None
     return float(np.corrcoef(first, second)[0, 1])

@@ -2,12 +2,12 @@
 
     python benchmarks/christiano.py run --envs Pendulum-v1 CartPole-v1 --what full --seeds 5
     python benchmarks/christiano.py table
-    python benchmarks/christiano.py table --first-seed 5 --seeds 20
+    python benchmarks/christiano.py table --first-seed 5 --seeds 20 --measure run
 
 Runs lie in benchmarks/.runs/christiano; one that is there is not done again, one that was stopped goes on. `table`
 prints what is there of these seeds: the ratio (preferences − random) / (PPO − random), both ends measured per seed,
 with intervals over seeds; then how much less that is, seed by seed, than the full method's, or than that of what
-stands before its comma.
+stands before its comma. `--measure run` takes the mean over the whole run instead of its end: how soon it was learned.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tutelage.feedback.teachers import Teacher
 from tutelage.formulas import intervals
 from tutelage.recipes.christiano import christiano
 from tutelage.recipes.christiano_settings import ChristianoConfig, ClipQuestions
+from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
 
 RUNS = HERE / ".runs" / "christiano"
@@ -82,15 +83,24 @@ def done(env: str, what: str, seed: int, steps: int, episodes: int) -> dict[str,
     return json.loads((path / "summary.json").read_text())
 
 
-def ratios(env: str, what: str, seeds: range) -> dict[int, float]:
+def gained(path: Path, policy: str, measure: str) -> float:
+    """What a policy, `ppo` or `preferences`, earned more than the untrained one: in the end, or on average over all
+    batches of its run, which says how soon it learned."""
+    summary = json.loads((path / "summary.json").read_text())
+    if measure == "end":
+        reached = summary[f"true_return_{policy}"]
+    else:
+        reached = float(np.mean([row["true_return"] for row in read_lines(path / policy / "events.jsonl")]))
+    return reached - summary["true_return_random"]
+
+
+def ratios(env: str, what: str, seeds: range, measure: str) -> dict[int, float]:
     """Seed -> share of PPO's gain."""
     found = {}
     for seed in seeds:
-        both = [folder(env, each, seed) / "summary.json" for each in ("full", what)]
-        if all(path.exists() for path in both):
-            full, mine = (json.loads(path.read_text()) for path in both)
-            base = full["true_return_random"]
-            found[seed] = (mine["true_return_preferences"] - base) / (full["true_return_ppo"] - base)
+        full, mine = folder(env, "full", seed), folder(env, what, seed)
+        if all((path / "summary.json").exists() for path in (full, mine)):
+            found[seed] = gained(mine, "preferences", measure) / gained(full, "ppo", measure)
     return found
 
 
@@ -99,21 +109,21 @@ def before(what: str) -> str:
     return what.split(", ")[0] if ", " in what else "full"
 
 
-def table(envs: Sequence[str], seeds: range) -> None:
+def table(envs: Sequence[str], seeds: range, measure: str) -> None:
     rows, answer = [], {}
     for env in envs:
         for what in WHAT:
-            mine = ratios(env, what, seeds)
+            mine = ratios(env, what, seeds, measure)
             if len(mine) < 2:
                 continue
             mean, low, high = intervals.t_interval(list(mine.values()))
-            whole = ratios(env, before(what), seeds)
+            whole = ratios(env, before(what), seeds, measure)
             worse = [whole[seed] - mine[seed] for seed in sorted(set(mine) & set(whole))]
             gap = intervals.t_interval(worse) if what != "full" else (0.0, 0.0, 0.0)
             rows.append([env, what, len(mine), mean, low, high, *gap])
             answer[f"{env}, {what}"] = {"ratio": mean, "low": low, "high": high, "by_seed": mine}
         for trend in TRENDS:
-            by_labels = [ratios(env, what, seeds) for what in trend]
+            by_labels = [ratios(env, what, seeds, measure) for what in trend]
             shared = sorted(set.intersection(*(set(each) for each in by_labels)))
             if len(shared) > 2:
                 found = page_trend_test(np.array([[each[seed] for each in by_labels] for seed in shared]))
@@ -131,6 +141,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--measure", choices=("end", "run"), default="end")
     given = parser.parse_args()
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     if given.act == "run":
@@ -138,7 +149,7 @@ def main() -> None:
             for seed in seeds:
                 for env in given.envs:
                     done(env, what, seed, given.steps, given.episodes)
-    table(given.envs, seeds)
+    table(given.envs, seeds, given.measure)
 
 
 if __name__ == "__main__":

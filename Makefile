@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two files of tests at a time, in the order of tests/conftest.py: the longest first.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test check prove prove-vllm install clean
@@ -11,14 +13,14 @@ demo: $(INSTALLED)
 
 # The suite: what CI runs.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not prove"
+	$(BIN)/python -m pytest $(TWO) -m "not prove"
 
-# At most 90 seconds on two cores: format, lint, then types on one of them, architecture and fast tests on the other.
+# Three minutes on two cores: format, lint, then types beside architecture and fast tests.
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	@$(BIN)/pyright & types=$$!; \
-	$(BIN)/python -m pytest -m "not slow and not prove"; tests=$$?; \
+	$(BIN)/python -m pytest $(TWO) -m "not slow and not prove"; tests=$$?; \
 	wait $$types && exit $$tests
 
 # Long suites: run before a claim is written down.

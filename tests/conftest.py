@@ -24,8 +24,12 @@ from tutelage.policies.language import LanguagePolicy
 torch.set_num_threads(1)  # tiny tensors gain nothing from more, and a busy machine loses much
 
 
+LONGEST = ("test_faults.py", "stories", "browser")  # files or folders; alone in the end, one would keep all waiting
+
+
 def pytest_collection_modifyitems(items):
-    """vLLM pins its own torch and transformers, so it is not in the suite's environment."""
+    """The longest first. vLLM pins its own torch and transformers, so it is not in the suite's environment."""
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.path.parts), len(LONGEST)))
     if importlib.util.find_spec("vllm") is None:
         for item in items:
             if item.get_closest_marker("vllm"):

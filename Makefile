@@ -15,7 +15,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(TWO) -m "not prove"
 
-# Three minutes on two cores: format, lint, then types beside architecture and fast tests.
+# Three and a half minutes on two cores, where 90 seconds are the aim: format, lint, then types beside architecture and fast tests.
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests

@@ -21,6 +21,7 @@ from tutelage.doctor.diagnosis import diagnose
 from tutelage.feedback.store import Store
 from tutelage.recipes import christiano as recipe
 from tutelage.recipes.control_tasks import TASKS, backflip, task_of
+from tutelage.report.clips import verdict
 from tutelage.runs.files import read_lines
 
 SMALL = [*CLIPS, "--checkpoint-seconds", "0"]
@@ -54,7 +55,11 @@ def test_the_summary_says_what_was_gained_and_where_every_answer_went(whole):
     # what was asked later is about the policy as it was then, and says with what chance it was asked
     policies = {each.comparison.candidates[0].policy for each in found}
     assert len(policies) == 4 and all(0 < each.comparison.asked_with <= 1 for each in found)
+    last = read_lines(out / "preferences" / "events.jsonl")[-1]["reward_correlation"]
+    assert -1 <= summary["reward_correlation"] <= 1 and summary["reward_correlation"] != last  # not the last batch's
+    assert "correlation" not in str(verdict({**summary, "reward_correlation": None}))  # nothing to tell is not told
     report = (out / "report.html").read_text()
+    assert f"{summary['reward_correlation']:.2f}" in report
     assert "of what the true reward would have gained" in report and report.count('class="strip"') == 12
 
 
@@ -155,9 +160,15 @@ def test_every_ablation_keeps_the_budget(tmp_path, flags):
 
 
 @pytest.mark.slow
-def test_buttons_learn_from_clips_too(tmp_path):
+def test_buttons_learn_from_clips_too(tmp_path, monkeypatch):
+    asked, correlation = [], recipe.correlation
+    monkeypatch.setattr(recipe, "correlation", lambda scored: asked.append(scored) or correlation(scored))
     summary = run(tmp_path / "run", "--no-baseline", env="CartPole-v1")
     assert summary["labels_used"] == 40 and 0 <= summary["true_return_preferences"] <= 500
+    # of one batch alone nothing can be told where the pole stands, or lies, all the time
+    earned = [float(batch.extras["true_rewards"].sum()) / 4 for _, batch in asked[-1]]
+    assert earned == [summary["true_return_random"], summary["true_return_preferences"]]
+    assert summary["reward_correlation"] == correlation(asked[-1])
 
 
 @pytest.mark.slow

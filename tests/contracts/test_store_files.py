@@ -13,10 +13,11 @@ import pytest
 from tests.contracts.test_store import Clock, question, says, shown_as
 
 from tutelage.cli import run_command
+from tutelage.data.csv_cells import unprotect
 from tutelage.data.files import ReadReport
 from tutelage.data.records import Candidate, Comparison, Context
 from tutelage.feedback.asking import Asking
-from tutelage.feedback.exports import cell, uncell
+from tutelage.feedback.exports import cell
 from tutelage.feedback.foreign import Naming
 from tutelage.feedback.imports import read
 from tutelage.feedback.store import Store
@@ -145,7 +146,7 @@ def test_kto_says_what_is_desirable(folder):
     "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "'=1", "''-x", "\n=1", "'plain", "plain", "", "-"]
 )
 def test_what_a_spreadsheet_would_run_is_escaped_and_comes_back(text):
-    assert uncell(cell(text)) == text
+    assert unprotect(cell(text)) == text
     assert not cell(text).lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\n"))
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tutelage.data.csv_cells import read_cell
 from tutelage.data.errors import InputError
 from tutelage.data.json_text import json_value, why_not_json
 
@@ -183,7 +184,9 @@ def _rows_of(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]] | None:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _separated(delimiter: str) -> Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]:
+def _separated(
+    delimiter: str, value_of: Callable[[str], Any] = str
+) -> Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]:
     def read(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         # strict: else a quote that is never closed swallows the rest of the file without a word
         reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
@@ -196,7 +199,7 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[tuple[int, Mapping[s
                         f"{path}, line {reader.line_num}: the row has not as many fields as the header "
                         f"({', '.join(reader.fieldnames or [])}). Quote fields that hold {delimiter!r} or a new line."
                     )
-                yield reader.line_num, row
+                yield reader.line_num, {name: value_of(cell) for name, cell in row.items()}
         except csv.Error as error:
             raise InputError(
                 f"{path}, line {reader.line_num} is not separated as a table ({error}). Is a quote never closed?"
@@ -241,7 +244,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
     ".jsonl": _json_lines,
     ".json": _json,
-    ".csv": _separated(","),
+    ".csv": _separated(",", read_cell),
     ".tsv": _separated("\t"),
     ".parquet": _parquet,
     ".txt": _lines,

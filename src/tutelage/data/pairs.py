@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tutelage.data import talks
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport, Row, read_rows, taken
-from tutelage.data.records import Candidate, Context, candidate_id, explained
+from tutelage.data.records import Candidate, Context, candidate_id, explained, of_table
 from tutelage.data.sources import common_prefix
 from tutelage.data.talks import ASSISTANT, HUMAN
 
@@ -39,6 +39,7 @@ def pairs(source: str, report: ReadReport) -> Iterator[Asked]:
 
 def pair_of(row: Row) -> Asked | str:
     """The pair of a row, or why it holds none."""
+    row = of_table(row)
     fields = row.fields
     if {"context", "candidates"} <= fields.keys():
         found = recorded(row)

@@ -14,6 +14,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tutelage.data.errors import InputError
+from tutelage.data.files import Row
+from tutelage.data.json_text import json_value, why_not_json
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -137,6 +141,23 @@ class Comparison(Record):
         if self.best is None:
             raise ValueError(f"nobody won: {self.verdict.row()}")
         return self.best
+
+
+TABLE = {"label", "seq", "question", "record"}  # columns of a table as `tutelage feedback export` writes it
+
+
+def of_table(row: Row) -> Row:
+    """A row of our own table as the record that its last column holds; any other row as it is."""
+    record = row.fields.get("record")
+    if not isinstance(record, str) or not row.fields.keys() >= TABLE:
+        return row
+    try:
+        fields = json_value(record)
+    except ValueError as error:
+        raise InputError(f"{row.place}: record is not JSON ({why_not_json(error)}): {record!r:.80}.") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{row.place}: record is {record!r:.80}, expected a comparison record (docs/schema.md).")
+    return Row(row.file, row.line, fields)
 
 
 def candidate_id(*parts: object) -> str:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport, Row, read_rows, taken
 from tutelage.data.pairs import TWO_COLUMNS, Asked, context_of, pair_of, recorded, reply_of
-from tutelage.data.records import Candidate, Comparison, Context, Verdict, candidate_id, explained
+from tutelage.data.records import Candidate, Comparison, Context, Verdict, candidate_id, explained, of_table
 
 MOST = 12  # replies side by side
 WHY = "why"
@@ -44,6 +44,7 @@ def known(source: str) -> Iterator[Known]:
 
 
 def _replies(row: Row) -> Asked | str:
+    row = of_table(row)
     fields = row.fields
     if {"context", "candidates"} <= fields.keys():
         found = recorded(row)
@@ -75,7 +76,7 @@ def asked(context: Context, texts: list[str]) -> Asked | str:
 
 def _verdict(row: Row, found: Asked) -> dict[str, Any]:
     """What is right, by the candidates' names."""
-    fields, first = row.fields, found.candidates[0].id if found.candidates else ""
+    fields, first = of_table(row).fields, found.candidates[0].id if found.candidates else ""
     if "verdict" in fields:
         try:
             verdict = Verdict.model_validate(fields["verdict"])

@@ -17,7 +17,7 @@ from tutelage.data.columns import Columns, code
 from tutelage.data.errors import InputError
 from tutelage.data.files import TEXT, ReadReport, Row, read_rows
 from tutelage.data.questions import Pair, Question, Scalar, chosen, ranked
-from tutelage.data.records import Comparison, explained
+from tutelage.data.records import Comparison, explained, of_table
 from tutelage.data.talks import ASSISTANT, HUMAN
 
 if TYPE_CHECKING:  # it brings torch; a page that only asks about pairs does without
@@ -133,6 +133,7 @@ RULED = {"prompt", "completion", "rule", "broken"}
 
 def _by_rule(codec: Codec, row: Row) -> Iterable[Row]:
     """A record's rule verdicts as a row for each rule and candidate; any other row as it is."""
+    row = of_table(row)
     if not {"context", "candidates", "verdict"} <= row.fields.keys():
         yield row
         return
@@ -152,7 +153,7 @@ LABELS = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 
 
 def _as_it_is(row: Row) -> Iterable[Row]:
-    return (row,)
+    return (of_table(row),)
 
 
 def _all(

@@ -17,12 +17,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from tutelage.data.csv_cells import protect
 from tutelage.data.errors import InputError
 from tutelage.data.records import Comparison, Context
 from tutelage.feedback.asking import Label
 
 Rows = list[dict[str, Any]]
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would take for a formula
 TIE = "tie"
 
 
@@ -209,16 +209,10 @@ def write_csv(path: Path, rows: Rows) -> None:
 
 
 def cell(value: Any) -> Any:
-    """What stands in the cell; `uncell` undoes it."""
+    """What stands in the cell; reading the CSV file (`data.files`) undoes it."""
     if isinstance(value, (list, dict)):
         value = json.dumps(value, ensure_ascii=False)
-    dangerous = isinstance(value, str) and value.lstrip(" '").startswith(FORMULA)
-    return f"'{value}" if dangerous else value
-
-
-def uncell(value: str) -> str:
-    """The text as it was before `cell`."""
-    return value[1:] if value.startswith("'") and value[1:].lstrip(" '").startswith(FORMULA) else value
+    return protect(value) if isinstance(value, str) else value
 
 
 def write_parquet(path: Path, rows: Rows) -> None:

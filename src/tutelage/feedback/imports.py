@@ -25,7 +25,6 @@ from tutelage.data.records import Candidate, Comparison, Context, Verdict, candi
 from tutelage.feedback import asked, schema
 from tutelage.feedback.asking import Asking, canonical
 from tutelage.feedback.chain import Log
-from tutelage.feedback.exports import uncell
 from tutelage.feedback.foreign import Naming, argilla, is_argilla, is_label_studio, label_studio
 from tutelage.feedback.saying import PRIVATE
 
@@ -102,7 +101,7 @@ def _record(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison
 
 def _table(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
     """Our own tables: their last column is the whole record."""
-    yield Comparison.model_validate(json_value(uncell(row.fields["record"])))
+    yield Comparison.model_validate(json_value(row.fields["record"]))
 
 
 def _preference(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
@@ -138,12 +137,12 @@ def _two_sides(row: Row) -> tuple[Context, tuple[str, str]]:
 
 def _parsed(value: Any) -> Any:
     """Messages that a table holds as JSON are messages again."""
-    if isinstance(value, str) and uncell(value).startswith('[{"'):
+    if isinstance(value, str) and value.startswith('[{"'):
         try:
-            return json_value(uncell(value))
+            return json_value(value)
         except ValueError:
             return value
-    return uncell(value) if isinstance(value, str) else value
+    return value
 
 
 def _text(value: Any, row: Row) -> str:

@@ -35,7 +35,7 @@ def rows(tiny_llama, tiny_classifier, tmp_path):
 
     score = TextScore(lambda prompts, replies: [float(len(each)) for each in replies], codec)
     critic = critic_of(speaker.policy, tiny_classifier)
-    run_ppo(config, speaker, critic, score, speaker.environment(["ab ", "cd "]), run, Beside(look))
+    run_ppo(config, speaker, critic, score, speaker.environment(["ab ", "cd "]), run, Beside(look, probes=0))
     return read_lines(run.path / "samples.jsonl"), read_lines(run.path / "events.jsonl")
 
 

@@ -71,8 +71,9 @@ class Stage:
         return f"--{self.prefix}{name}".replace("_", "-")
 
     def texts(self, key: str = "response") -> list[tuple[int, str]]:
-        """(step, text) of the samples, in their order."""
-        return [(row["step"], row[key]) for row in self.samples if isinstance(row.get(key), str)]
+        """(step, text) of the samples, in their order; a probe's, alike by design, only where there are no others."""
+        drawn = [row for row in self.samples if "probe" not in row] or self.samples
+        return [(row["step"], row[key]) for row in drawn if isinstance(row.get(key), str)]
 
     def offered(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the changes that the verb of this run has a flag for, and that change something."""

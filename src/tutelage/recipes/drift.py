@@ -51,7 +51,10 @@ class Drift:
 
     def samples(self, count: int = 4) -> list[dict[str, Any]]:
         rows = zip(self.prompts[:count], self.first, self.replies, strict=False)
-        return [{"prompt": prompt, "first": first, "response": reply} for prompt, first, reply in rows]
+        return [
+            {"probe": place, "prompt": prompt, "first": first, "response": reply}
+            for place, (prompt, first, reply) in enumerate(rows)
+        ]
 
 
 def over_first(labels: Sequence[Label], first: str, newest: int = 30) -> dict[str, float]:

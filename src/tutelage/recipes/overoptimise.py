@@ -287,7 +287,7 @@ def optimised(config: OveroptimiseConfig, run: Run, stage: Run, judges: Judges) 
     settings = replace(config.ppo, seed=1000 * config.seed + judges.seed)
     prompts = world.prompts("labels", 64 * config.ppo.steps, config.seed + 7)
     critic = stages.critic_of(speaker.policy, judges.first.model)
-    beside = stages.Beside(look.now_and_then, judges.held_out)
+    beside = stages.Beside(look.now_and_then, judges.held_out, probes=0)  # its looks are at fixed prompts
     stages.run_ppo(settings, speaker, critic, judges.score, speaker.environment(prompts), stage, beside)
     done = len(read_lines(stage.path / "events.jsonl"))
     look(done)
@@ -319,4 +319,5 @@ class Look:
             proxy=self.score(batch).sum(dim=1).tolist(),
             kl_nats=kl_BT.sum(dim=1).tolist(),
         )
-        self.stage.keep_samples(step, checked.rows(prompts, replies))
+        rows = checked.rows(prompts, replies)
+        self.stage.keep_samples(step, [{"probe": place, **row} for place, row in enumerate(rows)])

@@ -32,6 +32,7 @@ from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.execution.preflight import Finding, Flight, preflight
 from tutelage.formulas import kl, schedule
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel, exact_kl
+from tutelage.recipes.probe import PROMPTS, Probe, probe_keys, steps_between
 from tutelage.recipes.token_rows import with_tokens
 from tutelage.rewards.language import Heads, RewardModel, start_head
 from tutelage.runs.files import write_folder, write_json
@@ -192,11 +193,13 @@ class Beside:
         are kept with the numbers of their tokens
     held_out: a second score, for `PPOConfig.stop_at_peak`
     demonstrations: texts that the policy once learned; how likely they still are is recorded every LOOKED_BACK steps
+    probes: prompts whose replies are kept along the run (`Probe`); 0 where `look` itself keeps replies to fixed prompts
     """
 
     look: Callable[[int, Batch, Tensor], Sequence[Mapping[str, Any]] | None] | None = None
     held_out: Score | None = None
     demonstrations: Batch | None = None
+    probes: int = PROMPTS
 
 
 def run_ppo(
@@ -227,10 +230,22 @@ def run_ppo(
         tokens_at_once=config.tokens_at_once,
     )
 
-    looked_at, learned = watched(config, speaker, score, beside, run)
+    reference, sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
+    probe = Probe(
+        keys=probe_keys(environment.prompts, beside.probes),
+        every=steps_between(config, beside.probes),
+        last=config.steps - 1,
+        sampler=sampler,
+        environment=environment,
+        score=score,
+        critic=critic,
+        reference=reference,
+        codec=speaker.codec,
+        tokens_at_once=config.tokens_at_once,
+    )
+    looked_at, learned = watched(config, speaker, score, beside, run, probe)
     keys = partial(prompt_keys, len(environment.prompts), config)
     task = Task(environment, looked_at, keys, beside.held_out, learned)
-    reference, sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
     flight = Flight(
         policy=speaker.policy,
         actor_critic=critic,
@@ -250,12 +265,15 @@ def run_ppo(
 
 
 def watched(
-    config: PPOConfig, speaker: Speaker, score: Score, beside: Beside, run: Run
+    config: PPOConfig, speaker: Speaker, score: Score, beside: Beside, run: Run, probe: Probe
 ) -> tuple[Score, Callable[[Batch], None]]:
     """(the score, showing every batch to what stands beside; what keeps samples with the numbers of their tokens)."""
     samples: list[Mapping[str, Any]] = []
 
     def looked_at(batch: Batch) -> Tensor:
+        if probe.is_due(batch.keys[0].step):
+            run.keep_samples(batch.keys[0].step, probe.rows())
+            run.lap("probe")
         score_BT = score(batch)
         run.note(**alike(speaker.codec.prompts_and_responses(batch)[1]))
         if beside.demonstrations is not None and batch.keys[0].step % LOOKED_BACK == 0:

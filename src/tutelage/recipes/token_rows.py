@@ -26,6 +26,8 @@ def token_columns(codec: Codec, targets: Batch, place: int) -> dict[str, list[An
     steps = range(first, min(len(mask_T), first + MOST_TOKENS))
     columns: dict[str, list[Any]] = {"tokens": pieces(codec, targets.actions[place].tolist(), steps)}
     for name, extra in COLUMNS.items():
+        if extra not in targets.extras:
+            continue  # nothing learns from a probe: it has no advantages
         values_T = targets.extras[extra][place].tolist()
         columns[name] = [float(f"{values_T[t]:.4g}") if mask_T[t] else None for t in steps]
     return columns

@@ -88,7 +88,7 @@ def rendered(run_path: Path) -> str:
         frontier=frontier(run_path, summary),
         stages=[each for each in stages if each["curves"] or each["numbers"]],
         pairs=pairs(samples(run_path)),
-        singles=[row for row in samples(run_path) if "before" not in row][:SHOWN_SAMPLES],
+        singles=[row for row in samples(run_path) if "before" not in row and "probe" not in row][:SHOWN_SAMPLES],
         numbers=scalars(summary),
         seconds=seconds(summary),
         settings=flat(config.get("settings", {})),

@@ -16,7 +16,7 @@ const PANELS = [
   ["Length", "actions, or words, a reply", ["actions", "words", "words_first"]],
   ["Entropy", "nats an action", ["entropy_nats"]],
   ["Win rate", "share, against the first policy", ["win_rate_by_reward_model", "shorter"]],
-  ["Seconds by phase", "s a step", ["seconds_sampling", "seconds_scoring", "seconds_learning"]],
+  ["Seconds by phase", "s a step", ["seconds_sampling", "seconds_scoring", "seconds_learning", "seconds_probe"]],
   ["Loss", "", ["loss", "reward_model_loss"]],
   ["Accuracy", "share of the minibatch", ["accuracy", "reward_model_accuracy"]],
 ];

@@ -86,6 +86,7 @@ def loss_difference(asked: dict[str, Any], where: Path) -> float:
         torch.zeros(rows, steps),
         torch.full((rows,), steps),
         torch.ones(rows).bool(),
+        torch.zeros(rows).bool(),
         tuple(Key(0, row) for row in range(rows)),
     ).with_extras(
         advantages=placed(kept["mb_advantage"]),

@@ -27,7 +27,8 @@ class Finish(Enum):
     """Why an episode ended. Never inferred from its length or from a padding token."""
 
     TERMINATED = "terminated"  # the state after the last action has no future: end of sequence, pole fallen
-    TRUNCATED = "truncated"  # somebody stopped counting: token limit, time limit
+    TRUNCATED = "truncated"  # a time limit where the reward is paid step by step: V(s_T) stands for what would follow
+    LENGTH = "length"  # the token limit cut the text off: it is scored as it stands, so nothing follows
 
 
 @dataclass(frozen=True, order=True)
@@ -48,7 +49,7 @@ class Trajectory:
     mask_T: [T] bool, True where the policy chose the action (False: prompt, or the other side's words)
     behaviour_log_probs_T: [T] float32, log π_behaviour(a_t|s_t) at the sampling temperature; 0 where not masked
     rewards_T: [T] float32, what the environment itself paid (0 in language)
-    finish: terminated or truncated
+    finish: terminated, truncated or length
     key: which episode of the run this is
     """
 
@@ -78,7 +79,8 @@ class Batch:
     observations: [B, T+1, ...]   actions: [B, T, ...]
     mask_BT, behaviour_log_probs_BT, rewards_BT: [B, T] as in Trajectory, False and 0 in padding
     lengths_B: [B] int64, actions of each episode (its observations are one more)
-    terminated_B: [B] bool, True where the future after the last action is worth nothing
+    terminated_B: [B] bool, True where the episode ended by itself
+    bootstrap_B: [B] bool, True where V(s_T) stands for the rewards after the last action (Finish.TRUNCATED)
     keys: B keys
     extras: further per-step tensors, [B, T] or [B, T+1], that stages attach (old log-probs, advantages, returns)
     """
@@ -90,6 +92,7 @@ class Batch:
     rewards_BT: Tensor
     lengths_B: Tensor
     terminated_B: Tensor
+    bootstrap_B: Tensor
     keys: tuple[Key, ...]
     extras: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
@@ -106,6 +109,7 @@ class Batch:
             rewards_BT=padded([t.rewards_T for t in trajectories]),
             lengths_B=torch.tensor([len(t.actions) for t in trajectories], device=device),
             terminated_B=torch.tensor([t.finish is Finish.TERMINATED for t in trajectories], device=device),
+            bootstrap_B=torch.tensor([t.finish is Finish.TRUNCATED for t in trajectories], device=device),
             keys=tuple(t.key for t in trajectories),
         )
 
@@ -141,6 +145,7 @@ class Batch:
             rewards_BT=self.rewards_BT[rows, :steps],
             lengths_B=lengths_B,
             terminated_B=self.terminated_B[rows],
+            bootstrap_B=self.bootstrap_B[rows],
             keys=tuple(self.keys[int(row)] for row in rows),
             extras=extras,
         )
@@ -158,9 +163,15 @@ class Batch:
             mask_T=self.mask_BT[index, :steps],
             behaviour_log_probs_T=self.behaviour_log_probs_BT[index, :steps],
             rewards_T=self.rewards_BT[index, :steps],
-            finish=Finish.TERMINATED if self.terminated_B[index] else Finish.TRUNCATED,
+            finish=self.finish(index),
             key=self.keys[index],
         )
+
+    def finish(self, index: int) -> Finish:
+        """Why one episode ended."""
+        if self.terminated_B[index]:
+            return Finish.TERMINATED
+        return Finish.TRUNCATED if self.bootstrap_B[index] else Finish.LENGTH
 
     def with_extras(self, **extras: Tensor) -> Batch:
         for name, tensor in extras.items():

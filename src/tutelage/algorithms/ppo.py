@@ -45,7 +45,8 @@ class PPOConfig:
     value_weight: of the value loss, where value and policy share a trunk
     tokens_at_once: padded steps a micro-batch
     parity_tolerance_nats: how far sampler and learner may differ on one action
-    truncation_score: replaces the score of a cut-off episode, which then counts as terminated; None bootstraps it
+    truncation_score: replaces the score of a cut-off episode, after which nothing follows; None keeps its own score,
+        and V(s_T) follows it only where the reward is paid step by step (`Finish.TRUNCATED`)
     stop_at_peak: steps without a higher held-out score after which the run ends and takes the weights of the peak; 0
         runs on
     """
@@ -138,6 +139,7 @@ def aimed(
     gap_nats = refuse_mismatch(old.log_probs_BT, batch, config.parity_tolerance_nats)
     kl_BT = kl.k1(old.log_probs_BT, reference_BT).masked_fill(~batch.mask_BT, 0.0)
     rewards_BT = batch.rewards_BT + score_BT - coefficient * kl_BT
+    terminated_B = terminated_B | ~batch.bootstrap_B  # a score of the whole text closes its episode
     advantages_BT, returns_BT = advantage.generalised(
         rewards_BT, old.values_BS, batch.mask_BT, batch.lengths_B, terminated_B, config.gamma, config.gae_lambda
     )

@@ -74,6 +74,6 @@ def written(prompt: Sequence[int], response: Sequence[int], key: Key = Key(0, 0)
         mask_T=torch.arange(steps) >= len(prompt) - 1,
         behaviour_log_probs_T=torch.zeros(steps),
         rewards_T=torch.zeros(steps),
-        finish=Finish.TERMINATED if ended else Finish.TRUNCATED,
+        finish=Finish.TERMINATED if ended else Finish.LENGTH,
         key=key,
     )

@@ -57,7 +57,7 @@ class Dialogue:
     openings: Sequence[Sequence[int]]
     other: Other
     turns: int = 2
-    at_limit: Finish = Finish.TRUNCATED
+    at_limit: Finish = Finish.LENGTH
 
     def __post_init__(self) -> None:
         if self.turns < 1:

@@ -29,12 +29,13 @@ class Language:
     """One-turn episodes over a list of prompts; `key.prompt` says which.
 
     prompts: tokens of each prompt
-    at_limit: what reaching the token limit means: TRUNCATED (the reply was cut off, the default) or TERMINATED, where
-        a fixed length is part of the task (Ziegler et al. 2019 continue a story by exactly 24 tokens)
+    at_limit: what reaching the token limit means: LENGTH (the reply was cut off, the default; its score is that of the
+        text as it stands) or TERMINATED, where a fixed length is part of the task (Ziegler et al. 2019 continue a story
+        by exactly 24 tokens)
     """
 
     prompts: Sequence[Sequence[int]]
-    at_limit: Finish = Finish.TRUNCATED
+    at_limit: Finish = Finish.LENGTH
 
     def episode(self, key: Key) -> Reply:
         return Reply(tuple(self.prompts[key.prompt]), self.at_limit)

@@ -35,4 +35,5 @@ def as_state(batch: Batch) -> dict[str, Any]:
 
 def from_state(state: Mapping[str, Any]) -> Batch:
     tensors = {name: value for name, value in state.items() if name != "keys"}
+    tensors.setdefault("bootstrap_B", tensors["terminated_B"].new_zeros(len(tensors["terminated_B"])))  # 0.1.0: replies
     return Batch(**tensors, keys=tuple(Key(*each) for each in state["keys"]))

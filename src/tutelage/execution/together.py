@@ -131,7 +131,7 @@ def cut(
         found[~there] = 0
         return torch.from_numpy(found)
 
-    last_B = numbers_B == pieces_N[rows_B] - 1
+    terminated_B = terminated_N[rows_B] & (numbers_B == pieces_N[rows_B] - 1)
     return Batch(
         observations=taken("observations", there_BS),
         actions=taken("actions", mask_BT),
@@ -139,7 +139,8 @@ def cut(
         behaviour_log_probs_BT=taken("log_probs", mask_BT),
         rewards_BT=taken("rewards", mask_BT).float(),
         lengths_B=torch.from_numpy(lengths_B),
-        terminated_B=torch.from_numpy(terminated_N[rows_B] & last_B),
+        terminated_B=torch.from_numpy(terminated_B),
+        bootstrap_B=torch.from_numpy(~terminated_B),
         keys=tuple(
             Key(keys[row].step, keys[row].prompt, keys[row].sample + len(keys) * number)
             for row, number in zip(rows_B.tolist(), numbers_B.tolist())

@@ -21,7 +21,7 @@ def generalised(
 
     t' is the policy's next action. Steps that it did not choose (its prompt, the other side's words) are no decisions:
     neither γ nor λ decays across them, and what is paid at them belongs to the action before. After the last action
-    comes the state s_length: worth 0 where the episode terminated, V where it was truncated.
+    comes the state s_length: worth 0 where nothing more is paid (terminated_B), V where a time limit cut rewards off.
 
     rewards_BT, mask_BT: [B, T]; values_BS: [B, T+1]; lengths_B, terminated_B: [B]
     """

@@ -77,7 +77,7 @@ def measured(
     kl_BT = kl.k1(old.log_probs_BT, reference_BT)
     rewards_BT = score_BT - coefficient * kl_BT
     advantages_BT, returns_BT = advantage.generalised(
-        rewards_BT, old.values_BS, batch.mask_BT, batch.lengths_B, batch.terminated_B, 1.0, 0.95
+        rewards_BT, old.values_BS, batch.mask_BT, batch.lengths_B, ~batch.bootstrap_B, 1.0, 0.95
     )
     return {
         "log π": old.log_probs_BT,

@@ -75,7 +75,7 @@ class Speaker:
     def environment(self, prompts: Sequence[str], context_tokens: int | None = None) -> Language:
         tokens = [self.codec.prompt(prompt) for prompt in prompts]
         refuse_crowded(tokens, self.sampling.max_new_tokens, context_tokens)
-        return Language(tokens, Finish.TERMINATED if self.fixed_length else Finish.TRUNCATED)
+        return Language(tokens, Finish.TERMINATED if self.fixed_length else Finish.LENGTH)
 
     def replies(
         self, prompts: Sequence[str], seed: int, samples: int = 1, keep: kept.Keep = unkept, name: str = "replies"

@@ -111,3 +111,17 @@ def test_two_runs_of_a_seed_are_one(codec, tmp_path):
 
     first, second = weights("a"), weights("b")
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_an_epoch_of_prompts_is_shuffled_once(monkeypatch):
+    """A shuffle of all prompts for every episode made a step over a million prompts take minutes."""
+    drawn = []
+    permute = torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *given, **named: drawn.append(given) or permute(*given, **named))
+    stages.shuffle.cache_clear()
+    config = PPOConfig(trajectories=64, seed=5)
+    keys = [key for step in range(6) for key in stages.prompt_keys(100, config, step)]
+    assert len(drawn) == 4  # 384 episodes over 100 prompts
+    assert sorted(key.prompt for key in keys[:100]) == list(range(100))
+    order = permute(100, generator=torch.Generator().manual_seed(5 * 1000003 + 1))
+    assert [key.prompt for key in keys[100:200]] == order.tolist()

@@ -27,7 +27,9 @@ from tutelage.trajectory import Batch, Key, Task
 STOP, LIMIT = 1, 14
 WORTH, FALL, NATS = 1.05, 0.05, 5.0  # V at most; how far the share of ended replies may fall; KL of a reply at most
 PROMPTS = [[2, 3 + row % 7, 9 + row % 5] for row in range(35)]
-CONFIG = PPOConfig(steps=100, trajectories=64, epochs=2, learning_rate=1e-3, value_learning_rate=5e-3, kl_coefficient=0.02)
+CONFIG = PPOConfig(
+    steps=100, trajectories=64, epochs=2, learning_rate=1e-3, value_learning_rate=5e-3, kl_coefficient=0.02
+)
 
 
 def model(seed: int) -> PhiForCausalLM:

@@ -20,12 +20,16 @@ ERRORS = 2.0  # standard errors that a higher mean must be higher by: on a plate
 class Peak:
     """The learner as it was where the held-out score, averaged over the last steps, was highest.
 
-    score: nothing is optimised against it; patience: steps without a higher one after which the run has passed it
+    score: nothing is optimised against it; patience: steps without a higher mean after which the run has passed the
+    peak, at least 1. The run goes on until WINDOW steps were seen. The means of the steps before are over fewer and
+    noisier: the start is the peak only where the first whole mean is lower by more than noise.
     """
 
     def __init__(self, learner: Learner, score: Score | None, patience: int) -> None:
         if score is None:
             raise ValueError("stopping at the peak needs a held-out score: Task(..., held_out=...)")
+        if patience < 1:
+            raise ValueError(f"stop_at_peak is {patience}: expected at least 1 step, or 0 to run on")
         self.learner, self.score, self.patience = learner, score, patience
         self.recent: list[tuple[float, float]] = []  # mean score and its squared standard error, batch by batch
         self.highest, self.step = float("-inf"), 0
@@ -35,15 +39,20 @@ class Peak:
         """The mean held-out score of what the policy of this step, before its update, did."""
         scores_B = self.score(batch).sum(dim=1).double()
         found = (float(scores_B.mean()), float(scores_B.var(unbiased=False)) / len(batch))
+        first_whole = len(self.recent) == WINDOW - 1
         self.recent = [*self.recent, found][-WINDOW:]
         mean, squared = (sum(each) / len(self.recent) for each in zip(*self.recent, strict=True))
-        error = math.sqrt(squared / len(self.recent))
-        if len(self.recent) == WINDOW and mean > self.highest + ERRORS * error:
+        margin = ERRORS * math.sqrt(squared / len(self.recent))
+        if len(self.recent) < WINDOW:
+            higher = mean > self.highest
+        else:
+            higher = mean >= self.highest - margin if first_whole else mean > self.highest + margin
+        if higher:
             self.highest, self.step, self.kept = mean, step, copy.deepcopy(self.learner.state())
         return found[0]
 
     def passed(self, step: int) -> bool:
-        return step - self.step >= self.patience
+        return len(self.recent) == WINDOW and step - self.step >= self.patience
 
     def put_back(self) -> None:
         """Gives the learner the weights of the peak."""

@@ -81,8 +81,11 @@ def ppo(
     sampler: Sampler,
     learner: Learner,
     run: Run,
-) -> None:
-    """Trains `actor_critic` in place; `sampler` draws from the same policy, `reference` is frozen."""
+) -> int:
+    """Trains `actor_critic` in place; `sampler` draws from the same policy, `reference` is frozen.
+
+    Returns after how many updates the weights are that it ends with: config.steps, or those of the held-out peak.
+    """
     controller = KLController(config.kl_coefficient, config.kl_target_nats, config.kl_horizon)
     peak = Peak(learner, task.held_out, config.stop_at_peak) if config.stop_at_peak else None
     kept = {"learner": learner, "kl_controller": controller, **({"peak": peak} if peak else {})}
@@ -103,9 +106,11 @@ def ppo(
         run.lap("learning")
         run.record(step, stats)
         controller.saw(stats["kl_nats_per_sequence"], len(batch))
-    if peak:
-        peak.put_back()
-        sampler.publish()
+    if not peak:
+        return config.steps
+    peak.put_back()
+    sampler.publish()
+    return peak.step
 
 
 def improve(

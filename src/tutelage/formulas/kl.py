@@ -37,9 +37,10 @@ def exact(logits: Tensor, reference_logits: Tensor) -> Tensor:
 def adapted(coefficient: float, kl_nats: float, target_nats: float, episodes: int, horizon_episodes: float) -> float:
     """The next KL coefficient: up where the KL a sequence is above target (Ziegler et al. 2019, code).
 
-    coefficient · (1 + clip(kl/target − 1, ±0.2) · episodes/horizon), after the batch that showed this KL.
+    coefficient · (1 + clip(kl/target − 1, ±0.2) · min(1, episodes/horizon)), after the batch that showed this KL. The
+    paper's horizon is many batches long; the minimum keeps the coefficient positive where one batch is longer.
     """
     if target_nats <= 0 or horizon_episodes <= 0:
         raise ValueError(f"target ({target_nats}) and horizon ({horizon_episodes}) must be above 0")
     error = min(max(kl_nats / target_nats - 1.0, -0.2), 0.2)
-    return coefficient * (1.0 + error * episodes / horizon_episodes)
+    return coefficient * (1.0 + error * min(1.0, episodes / horizon_episodes))

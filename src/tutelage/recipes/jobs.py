@@ -149,8 +149,8 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
 
     held_out = scorer(job.held_out_reward, codec, device, trust=job.trust)[0] if job.held_out_reward else None
     beside = stages.Beside(look, held_out, looked_back_at(job, codec, model, device))
-    stages.run_ppo(job.settings, speaker, critic, score, environment, run, beside)
-    return {**report.counts(), "steps": job.settings.steps, **run.latest}
+    weights_of_step = stages.run_ppo(job.settings, speaker, critic, score, environment, run, beside)
+    return {**report.counts(), "steps": run.step_count(), "weights_of_step": weights_of_step, **run.latest}
 
 
 def looked_back_at(job: PPOJob, codec: Codec, model: Any, device: torch.device) -> Batch | None:

@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -210,8 +210,10 @@ def run_ppo(
     environment: Language,
     run: Run,
     beside: Beside = Beside(),
-) -> None:
-    """Trains the speaker's policy in place and saves it."""
+) -> int:
+    """Trains the speaker's policy in place and saves it; returns after how many updates its weights are."""
+    if config.stop_at_peak < 0:
+        raise InputError(f"--stop-at-peak {config.stop_at_peak}: expected 0 (run on), or 1 step or more of patience.")
     if config.stop_at_peak and beside.held_out is None:
         raise InputError(
             "--stop-at-peak needs a held-out reward: a second one, from labels that the first did not see."
@@ -260,8 +262,9 @@ def run_ppo(
         noisy=bool(getattr(getattr(score, "function", None), "noisy", False)),
     )
     check_first(flight, run)
-    ppo(config, task, critic, reference, sampler, learner, run)
+    weights_of_step = ppo(config, task, critic, reference, sampler, learner, run)
     speaker.save(run)
+    return weights_of_step
 
 
 def watched(
@@ -330,9 +333,14 @@ def prompt_keys(prompts: int, config: PPOConfig, step: int) -> list[Key]:
     keys = []
     for place in range(first, first + config.trajectories):
         epoch, index = divmod(place, prompts)
-        order = torch.randperm(prompts, generator=torch.Generator().manual_seed(config.seed * 1000003 + epoch))
-        keys.append(Key(step, int(order[index]), place - first))
+        keys.append(Key(step, int(shuffle(prompts, config.seed * 1000003 + epoch)[index]), place - first))
     return keys
+
+
+@lru_cache(maxsize=2)
+def shuffle(count: int, seed: int) -> Tensor:
+    """[count] the numbers below `count` in an order that the seed decides; cached, since an epoch asks often."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()

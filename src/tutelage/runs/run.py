@@ -178,6 +178,11 @@ class Run:
             if each is not None and not each.finished:
                 each._write_state("interrupted", why)
 
+    def step_count(self) -> int:
+        """How many steps are on record: fewer than were asked for where the run ended at a peak or went back."""
+        rows = read_lines(self.path / EVENTS) if (self.path / EVENTS).exists() else []
+        return entry(self.path / EVENTS, rows[-1], "step", int) + 1 if rows else 0
+
     @property
     def where(self) -> str:
         return f"stage {self.current.where}" if self.current is not None else f"{self.name}, step {self.step}"

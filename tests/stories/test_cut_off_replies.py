@@ -1,6 +1,6 @@
 """A reply that reaches its token limit is paid once: its score closes the episode, nothing follows it.
 
-Every reply scores 1, so there is nothing to learn and no state is worth more than 1. A critic that is bootstrapped after
+Every reply scores 1, so there is nothing to learn and no state is worth more than 1. A critic bootstrapped after
 the score expects the score again and again, and the policy learns to be cut off.
 """
 

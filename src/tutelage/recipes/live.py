@@ -75,15 +75,7 @@ class Apprentice:
         self.reward_model = RewardModel(classifier)
         self.reference, self.sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
         self.environment = speaker.environment(self.material.prompts)
-        mine = set(speaker.policy.parameters())
-        self.learner = LocalLearner(
-            {
-                "policy": (speaker.policy.parameters(), config.ppo.learning_rate),
-                "value": ([p for p in self.critic.parameters() if p not in mine], config.ppo.value_learning_rate),
-            },
-            max_grad_norm=config.ppo.max_grad_norm,
-            tokens_at_once=config.ppo.tokens_at_once,
-        )
+        self.learner = stages.make_ppo_learner(config.ppo, speaker.policy, self.critic)
         self.judge = LocalLearner(
             {"reward_model": (self.reward_model.parameters(), config.reward_model.learning_rate)},
             max_grad_norm=config.reward_model.max_grad_norm,

@@ -212,26 +212,11 @@ def run_ppo(
     beside: Beside = Beside(),
 ) -> int:
     """Trains the speaker's policy in place and saves it; returns after how many updates its weights are."""
-    if config.stop_at_peak < 0:
-        raise InputError(f"--stop-at-peak {config.stop_at_peak}: expected 0 (run on), or 1 step or more of patience.")
-    if config.stop_at_peak and beside.held_out is None:
-        raise InputError(
-            "--stop-at-peak needs a held-out reward: a second one, from labels that the first did not see."
-        )
+    refuse_peak_without_judge(config, beside)
     tolerance = max(config.parity_tolerance_nats, speaker.policy.numerics.rounding_nats)
     config = replace(config, parity_tolerance_nats=tolerance)
     updates = config.steps * config.epochs * config.minibatches
-    policy_parameters = set(speaker.policy.parameters())
-    learner = LocalLearner(
-        {
-            "policy": (speaker.policy.parameters(), config.learning_rate),
-            "value": ([p for p in critic.parameters() if p not in policy_parameters], config.value_learning_rate),
-        },
-        schedule=partial(annealed, schedule.linear, updates, 10),
-        max_grad_norm=config.max_grad_norm,
-        tokens_at_once=config.tokens_at_once,
-    )
-
+    learner = make_ppo_learner(config, speaker.policy, critic, partial(annealed, schedule.linear, updates, 10))
     reference, sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
     probe = Probe(
         keys=probe_keys(environment.prompts, beside.probes),
@@ -265,6 +250,32 @@ def run_ppo(
     weights_of_step = ppo(config, task, critic, reference, sampler, learner, run)
     speaker.save(run)
     return weights_of_step
+
+
+def refuse_peak_without_judge(config: PPOConfig, beside: Beside) -> None:
+    if config.stop_at_peak < 0:
+        raise InputError(f"--stop-at-peak {config.stop_at_peak}: expected 0 (run on), or 1 step or more of patience.")
+    if config.stop_at_peak and beside.held_out is None:
+        raise InputError(
+            "--stop-at-peak needs a held-out reward: a second one, from labels that the first did not see."
+        )
+
+
+def make_ppo_learner(
+    config: PPOConfig,
+    policy: LanguagePolicy,
+    critic: SeparateCritic | SharedCritic,
+    learning_rate_schedule: Callable[[int], float] = lambda update: 1.0,
+) -> LocalLearner:
+    """The optimizer of a policy and its critic: parameters that both share learn at the policy's rate."""
+    shared = set(policy.parameters())
+    value = [parameter for parameter in critic.parameters() if parameter not in shared]
+    return LocalLearner(
+        {"policy": (policy.parameters(), config.learning_rate), "value": (value, config.value_learning_rate)},
+        schedule=learning_rate_schedule,
+        max_grad_norm=config.max_grad_norm,
+        tokens_at_once=config.tokens_at_once,
+    )
 
 
 def watched(

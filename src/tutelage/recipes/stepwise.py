@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,18 +16,12 @@ from tutelage.algorithms.kl_controller import KLController
 from tutelage.algorithms.ppo import PPOConfig, improve
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
-from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import Frozen, LanguagePolicy
-from tutelage.recipes.stages import Speaker, annealed, critic_of
+from tutelage.recipes.stages import Speaker, critic_of, make_ppo_learner
 from tutelage.trajectory import Batch, Key, in_parts
 
 Text = str | Sequence[int]
-
-
-def constant(update: int, total: int) -> float:
-    """A learning rate that stays: whoever calls step by step decides how many steps there are."""
-    return 1.0
 
 
 class StepwisePPO:
@@ -55,17 +48,7 @@ class StepwisePPO:
         self.critic = critic_of(self.policy, classifier)
         self.controller = KLController(config.kl_coefficient, config.kl_target_nats, config.kl_horizon)
         self.steps_done = 0
-        shared = {id(parameter) for parameter in self.policy.parameters()}
-        value = [parameter for parameter in self.critic.parameters() if id(parameter) not in shared]
-        self.learner = LocalLearner(
-            {
-                "policy": (self.policy.parameters(), config.learning_rate),
-                "value": (value, config.value_learning_rate),
-            },
-            schedule=partial(annealed, constant, 1, 0),
-            max_grad_norm=config.max_grad_norm,
-            tokens_at_once=config.tokens_at_once,
-        )
+        self.learner = make_ppo_learner(config, self.policy, self.critic)
 
     def generate(self, prompts: Sequence[str], seed: int = 0) -> list[str]:
         """One reply to each prompt, sampled at the training temperature."""

@@ -355,7 +355,6 @@ def test_bad_rows_are_named_and_nothing_is_written(tmp_path, row, part, capsys):
         ([{**GOOD, "rejected": "a"}], "chosen equal to rejected"),
         ([{**GOOD, "rejected": " "}], "an empty reply"),
         ([{"chosen": "a", "rejected": "b"}], "without a common prompt"),
-        ([{"prompt": "p", "completion": "a", "label": True}], "one completion only"),
         ([{**NESTED, "responses": {}}], "without an answer"),
     ],
     ids=str,
@@ -363,6 +362,11 @@ def test_bad_rows_are_named_and_nothing_is_written(tmp_path, row, part, capsys):
 def test_rows_that_teach_nothing_are_counted(tmp_path, rows, reason):
     found, report = imported(tmp_path, "x.jsonl", *rows)
     assert not found and any(reason in each for each in report.dropped)
+
+
+def test_one_completion_that_is_good_or_bad_is_a_label(tmp_path):
+    [found], report = imported(tmp_path, "x.jsonl", {"prompt": "p", "completion": "a", "label": False})
+    assert found.verdict.ratings == {"label": {found.candidates[0].id: 0.0}} and not report.dropped
 
 
 def test_implicit_prompts_are_split_off(tmp_path):

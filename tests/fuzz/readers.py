@@ -181,6 +181,54 @@ STUDIO = [
     for i in range(3)
 ]
 
+STUDIO_MIN = [
+    {
+        "prompt": f"p{i}",
+        "answer1": "a",
+        "answer2": f"b{i}",
+        "id": i,
+        "which": [{"selected": "left"}],
+        "why": "so",
+        "annotator": 3,
+        "annotation_id": i,
+        "created_at": "2026-01-02T03:04:05Z",
+        "updated_at": "2026-01-02T03:04:05Z",
+        "lead_time": 4.5,
+    }
+    for i in range(3)
+]
+WEBGPT = [
+    {
+        "question": {"dataset": "d", "id": str(i), "full_text": f"p{i}"},
+        "answer_0": "a",
+        "answer_1": f"b{i}",
+        "score_0": 0.5,
+        "score_1": -0.5,
+        "quotes_0": {"title": ["t"], "extract": ["e"]},
+    }
+    for i in range(3)
+]
+TLDR = [
+    {
+        "info": {"id": str(i), "post": f"p{i}", "title": "t", "subreddit": "s"},
+        "summaries": [{"text": "a", "policy": "x", "note": None}, {"text": f"b{i}", "policy": "y", "note": "n"}],
+        "choice": 1,
+        "worker": "w",
+        "extra": {"confidence": 7},
+    }
+    for i in range(3)
+]
+ULTRA = [
+    {
+        "instruction": f"p{i}",
+        "completions": [
+            {"response": text, "model": "m", "annotations": {"honesty": {"Rating": "4", "Rationale": "r"}}}
+            for text in ("a", f"b{i}")
+        ],
+    }
+    for i in range(3)
+]
+
 
 def mapping(**columns: Any) -> dict[str, Any]:
     return {"columns": columns_of(columns)}
@@ -232,4 +280,8 @@ READERS: tuple[Reader, ...] = (
     Reader("Argilla, flat", FLAT, imported, counted=False, ordered=True),
     Reader("Argilla 1", RANKED, partial(imported, naming=Naming("question", ("first", "second"))), counted=False),
     Reader("Label Studio", STUDIO, imported, counted=False),
+    Reader("Label Studio, JSON_MIN", STUDIO_MIN, imported, counted=False, ordered=True),
+    Reader("WebGPT", WEBGPT, imported, counted=False),
+    Reader("TL;DR", TLDR, imported, counted=False),
+    Reader("UltraFeedback", ULTRA, imported, counted=False),
 )

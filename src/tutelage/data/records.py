@@ -95,12 +95,14 @@ class Comparison(Record):
     """A question and its answer.
 
     asked_with: the probability with which this question was chosen among those that could have been asked
+    criterion: by what the candidates are compared (the name of the question in the file that it was imported from)
     """
 
     context: Context
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     verdict: Verdict
     asked_with: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    criterion: Annotated[str | None, Field(min_length=1, max_length=2000)] = None
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, text, update
 
 from tutelage.feedback import schema
 from tutelage.feedback.asking import Asking, Refused, UnknownAssignment, asked_of, checked_name, content_of, seen_of
@@ -98,8 +98,8 @@ def withdraw(connection: Connection, at: float, names: Sequence[str], reason: st
     if not going:
         return 0
     events = Log.of(connection, at).add_all("withdrawn", ({"question": each, "reason": reason} for each in going))
-    for name, event in zip(going, events):
-        connection.execute(update(Q).where(Q.c.name == name).values(withdrawn=event.seq))
+    rows = [{"which": name, "event": event.seq} for name, event in zip(going, events)]
+    connection.execute(update(Q).where(Q.c.name == bindparam("which")).values(withdrawn=bindparam("event")), rows)
     return len(going)
 
 
@@ -127,19 +127,42 @@ def skipped(connection: Connection) -> list[str]:
 
 def labeller(connection: Connection, at: float, name: str, kind: str) -> str:
     """The id that this name has had since its first use."""
+    return labellers(connection, at, {name: kind})[name]
+
+
+def labellers(connection: Connection, at: float, kinds: Mapping[str, str]) -> dict[str, str]:
+    """`labeller` for many names at once: name -> id. kinds: name -> human, synthetic or model."""
+    for name, kind in kinds.items():
+        _refuse_labeller(name, kind)
+    found: dict[str, str] = {}
+    names = list(kinds)
+    for start in range(0, len(names), AT_ONCE):
+        part = names[start : start + AT_ONCE]
+        for row in connection.execute(select(L.c.id, L.c.name, L.c.kind).where(L.c.name.in_(part))):
+            found[row.name] = row.id
+            _refuse_other_kind(row.name, row.kind, kinds[row.name])
+    new = [name for name in names if name not in found]
+    if new:
+        log = Log.of(connection, at)
+        rows = [
+            {"id": secrets.token_hex(8), "kind": kinds[name], "digest": digest}
+            for name, digest in zip(new, log.keep_all(new))
+        ]
+        log.add_all("labeller", rows)
+        connection.execute(insert(L), [{**row, "name": name} for row, name in zip(rows, new)])
+        found |= {name: row["id"] for name, row in zip(new, rows)}
+    return found
+
+
+def _refuse_labeller(name: str, kind: str) -> None:
     if kind not in ("human", "synthetic", "model"):
         raise Refused(f"a labeller is human, synthetic or model; {name!r} was given as {kind!r:.60}.")
     checked_name(name, "the name of a labeller")
-    found = connection.execute(select(L.c.id, L.c.kind).where(L.c.name == name)).one_or_none()
-    if found is not None and found.kind != kind:
-        raise Refused(f"the labeller {name!r} is {found.kind}, not {kind}. Give another name.")
-    if found is not None:
-        return found.id
-    log = Log.of(connection, at)
-    row = {"id": secrets.token_hex(8), "kind": kind, "digest": log.keep(name)}
-    log.add("labeller", row)
-    connection.execute(insert(L).values(**row, name=name))
-    return row["id"]
+
+
+def _refuse_other_kind(name: str, there: str, kind: str) -> None:
+    if there != kind:
+        raise Refused(f"the labeller {name!r} is {there}, not {kind}. Give another name.")
 
 
 def known_labeller(connection: Connection, labeller: str) -> str:

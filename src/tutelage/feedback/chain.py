@@ -64,8 +64,12 @@ class Log:
     def add_all(
         self, kind: str, bodies: Iterable[Mapping[str, Any]], actor: str | None = None, key: str | None = None
     ) -> list[Event]:
+        return self.add_many((kind, body, actor, key) for body in bodies)
+
+    def add_many(self, acts: Iterable[tuple[str, Mapping[str, Any], str | None, str | None]]) -> list[Event]:
+        """Events of (kind, body, actor, key), in this order."""
         rows, added = [], []
-        for body in bodies:
+        for kind, body, actor, key in acts:
             row: dict[str, Any] = {
                 "seq": self.seq + 1,
                 "id": secrets.token_hex(8),

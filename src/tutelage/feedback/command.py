@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from tutelage.data.errors import InputError
-from tutelage.data.files import ReadReport
 from tutelage.feedback import imports
 from tutelage.feedback.exports import FORMS, export
-from tutelage.feedback.foreign import Naming
+from tutelage.feedback.foreign import ImportReport, Naming
 from tutelage.feedback.store import Store
 
 FILE = "feedback.db"
@@ -58,7 +57,8 @@ class Export:
 
 @dataclass(frozen=True)
 class Import:
-    """Read labels given elsewhere: our records and tables, TRL's columns, exports of Argilla and Label Studio."""
+    """Read labels given elsewhere: our records and tables, TRL's columns, exports of Argilla and Label Studio, and the
+    columns of WebGPT, TL;DR and UltraFeedback."""
 
     store: tyro.conf.Positional[str]
     """A project's or run's folder, a SQLite file (made if it is not there), or postgresql://user@host:port/name."""
@@ -160,12 +160,18 @@ def write(asked: Export) -> int:
 def read(asked: Import) -> int:
     if not asked.files:
         raise InputError("nothing to import: tutelage feedback import STORE FILE ...")
-    report, found = ReadReport(), []
-    for each in asked.files:
-        found += imports.read(each, Naming(asked.prompt, asked.responses), report)
+    report, found = ImportReport(), []
+    for number, each in enumerate(asked.files):
+        for one in imports.read(each, Naming(asked.prompt, asked.responses), report):
+            found.append(replace(one, file=f"{number} {one.file}"))  # a file that is named twice is read as two files
+    answers = sum(each.answers for each in found)
     with opened(asked.store, new=True) as store:
         added, there = store.take_in(found, asked.labeller)
-        print(f"{report}\n{store.place}: {added} labels added, {there} were there already")
+        print(report)
+        print(f"{answers} answers make {len(found)} labels; {sum(report.dropped.values())} dropped")
+        for what, count in report.beside.items():
+            print(f"{count} {what}: not answers of people, not imported")
+        print(f"{store.place}: {added} labels added, {there} were there already")
     return 0
 
 

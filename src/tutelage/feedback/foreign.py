@@ -1,15 +1,15 @@
-"""What Argilla and Label Studio export, as comparisons. Which field is what is guessed from names, or told.
+"""Records of other labeling tools as comparisons: which field is the prompt, which are the responses, what is said.
 
-A field named prompt, instruction, question, … is the prompt; the other texts are the responses, in their order.
+A field named prompt, instruction, question, … is the prompt. The responses are the fields that answers name, then those
+that are numbered alike (response_1, response_2), then all other texts that are not metadata; or both are told.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tutelage.data.errors import InputError
@@ -17,19 +17,44 @@ from tutelage.data.files import ReadReport, Row
 from tutelage.data.records import Candidate, Comparison, Context, Verdict, candidate_id
 
 PROMPTS = ("prompt", "instruction", "question", "input", "query", "context", "text")
-TIES = {"tie", "same", "equal", "both", "bothgood", "draw"}
-NEITHER = {"neither", "none", "bothbad", "allbad"}
-ABOUT = {
-    "id",
-    "externalid",
-    "status",
-    "insertedat",
-    "updatedat",
-    "serverid",
-    "score",
-    "metadata",
-}  # of the record, not of the task
+REPLIES = {
+    "response",
+    "answer",
+    "reply",
+    "completion",
+    "output",
+    "option",
+    "candidate",
+    "generation",
+    "summary",
+    "text",
+}
+TIES = {"tie", "tied", "same", "equal", "both", "bothgood", "draw", "equallygood", "nopreference", "aboutthesame"}
+NEITHER = {"neither", "none", "bothbad", "allbad", "noneoftheabove", "equallybad"}
+WEAK = {"same", "equal", "both", "none"}  # they also answer questions that are not about which response is better
+GOOD = {"good", "yes", "true", "acceptable", "correct", "thumbsup"}
+BAD = {"bad", "no", "false", "unacceptable", "incorrect", "thumbsdown"}
+HINTS = (
+    "prefer",
+    "better",
+    "best",
+    "winner",
+    "choice",
+    "compar",
+    "rank",
+    "pairwise",
+    "verdict",
+    "which",
+    "vote",
+    "pick",
+)
+FILLER = {"is", "was", "are", "the", "much", "slightly", "significantly", "clearly", "far", "a bit", "better", "best"}
+FILLER |= {"wins", "won", "preferred", "bit"}
+ABOUT = {"id", "externalid", "status", "insertedat", "updatedat", "serverid", "score", "metadata"}  # of the record
+METADATA = ABOUT | {"model", "source", "category", "lang", "language", "url", "date", "dataset", "split", "domain"}
+METADATA |= {"policy", "author", "topic", "version", "uuid", "promptid", "taskid"}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+NAMED_KIND = re.compile(r"^(response|answer|reply|completion|text|model|option|output|generation|candidate|summary)")
 
 
 @dataclass(frozen=True)
@@ -40,52 +65,164 @@ class Naming:
     responses: tuple[str, ...] = ()
 
 
+@dataclass
+class ImportReport(ReadReport):
+    """beside: what a file holds that is no answer of a person (suggestions, predictions of a model) -> how often."""
+
+    beside: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def count_beside(report: ReadReport, what: str, count: int = 1) -> None:
+    if isinstance(report, ImportReport) and count:
+        report.beside[what] = report.beside.get(what, 0) + count
+
+
+@dataclass(frozen=True)
+class Found:
+    """A comparison, and how many answers of the file it holds (ratings of several responses are one comparison)."""
+
+    comparison: Comparison
+    answers: int = 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one answer says.
+
+    name: of its question or control        reason: why it is left out; then it says nothing
+    decision: choice, ranking or no_choice  ratings: axis -> id of the candidate -> number        text: in words
+    """
+
+    name: str
+    decision: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    ratings: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    text: str = ""
+    reason: str = ""
+
+
 @dataclass(frozen=True)
 class Task:
-    """A prompt (a text, or messages) and its responses: field -> text."""
+    """A prompt (a text, or messages) and its responses: field -> text. tags: other names of these fields."""
 
     row: Row
     prompt: Any
     responses: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def compared(self, **verdict: Any) -> Comparison:
-        context = Context(messages=tuple(self.prompt)) if isinstance(self.prompt, list) else Context(prompt=self.prompt)
-        names = self.ids
-        candidates = tuple(Candidate(id=names[field], text=text) for field, text in self.responses.items())
-        return Comparison(context=context, candidates=candidates, verdict=Verdict(**verdict))
+    @property
+    def context(self) -> Context:
+        return Context(messages=tuple(self.prompt)) if isinstance(self.prompt, list) else Context(prompt=self.prompt)
 
     @property
     def ids(self) -> dict[str, str]:
         """Field -> opaque id of its candidate."""
         parts = enumerate(self.responses.items())
-        return {field: candidate_id(json.dumps(self.prompt), i, text) for i, (field, text) in parts}
+        return {name: candidate_id(json.dumps(self.prompt), i, text) for i, (name, text) in parts}
+
+    def compare(self, criterion: str | None, **verdict: Any) -> Comparison:
+        names = self.ids
+        candidates = tuple(Candidate(id=names[name], text=text) for name, text in self.responses.items())
+        return Comparison(
+            context=self.context, candidates=candidates, verdict=Verdict(**verdict), criterion=criterion or None
+        )
+
+    def find_field(self, value: Any) -> str | None:
+        """The id of the response whose field (or tag) this is, however it is written."""
+        told, names = plain(value), self.ids
+        fields = {plain(tag): names[name] for tag, name in self.tags.items() if name in names}
+        return {**fields, **{plain(name): own for name, own in names.items()}}.get(told)
+
+    def find(self, value: Any) -> str | None:
+        """The id of the response that a value names: by its field, side, number or letter; None where it names none."""
+        exact = self.find_field(value)
+        if exact is not None or not plain(value):
+            return exact
+        told, names = plain(value), list(self.ids.values())
+        short = NAMED_KIND.sub("", told)
+        suffixes = [split_name(name)[1] for name in self.responses]
+        by_suffix = dict(zip(suffixes, names)) if all(suffixes) and len(set(suffixes)) == len(suffixes) else {}
+        by_place = {str(i): name for i, name in enumerate(names, start=1)}
+        by_letter = dict(zip(LETTERS, names, strict=False))
+        sides = {"left": names[0], "right": names[1]} if len(names) == 2 else {}
+        for known in (sides, by_suffix, by_letter, by_place):
+            if short in known:
+                return known[short]
+        return None
+
+    def resembles(self, value: Any) -> bool:
+        """Whether a value looks like the name of a response (response-7), also of one that there is not."""
+        return re.fullmatch(NAMED_KIND.pattern + r"s?(\d+|[a-z])", plain(value)) is not None
 
     def named(self, value: Any) -> str:
-        """The id of the candidate that a value names: by its field (however it is written), number or letter."""
+        """`find`; InputError where it names none."""
+        found = self.find(value)
+        if found is None:
+            fields_told = ", ".join(self.responses)
+            raise InputError(f"{self.row.place}: {value!r:.60} names none of the responses ({fields_told}).")
+        return found
+
+    def decide(self, name: str, value: Any, sure: bool = True) -> Answer | None:
+        """The answer of a choice by name; None where the value is about something else.
+
+        sure: whether the question is known to ask for a response, so that "none" means none of them
+        """
         told = plain(value)
-        fields = {plain(field): name for field, name in self.ids.items()}
-        by_place = {str(i): name for i, name in enumerate(self.ids.values(), start=1)}
-        by_letter = dict(zip(LETTERS, self.ids.values(), strict=False))
-        number = re.sub(r"^(response|answer|reply|completion|text|model|option|output)", "", told)
-        for known in (fields, {"left": by_place["1"], "right": by_place["2"]}, by_letter, by_place):
-            if told in known or number in known:
-                return known.get(told) or known[number]
-        fields_told = ", ".join(self.responses)
-        raise InputError(f"{self.row.place}: {value!r:.60} names none of the responses ({fields_told}).")
+        if len(self.responses) < 2:
+            return None
+        if told in TIES and (sure or told not in WEAK):
+            return Answer(name, decision={"ranking": (tuple(sorted(self.ids.values())),), "strength": 0.0})
+        if told in NEITHER and (sure or told not in WEAK):
+            return Answer(name, decision={"no_choice": "all bad"})
+        found = self.find(value) if sure or not told.isdecimal() else self.find_field(value)
+        if found is not None:
+            return Answer(name, decision={"choice": found})
+        words = [each for each in re.split(r"[\s,.:;!()]+", str(value).casefold()) if each and each not in FILLER]
+        short = " ".join(words)
+        if sure and short and plain(short) != told:
+            found = self.find(short)
+            if found is not None:
+                return Answer(name, decision={"choice": found}, text=str(value))
+        if self.resembles(value):
+            self.named(value)
+        return None
 
-    def chosen(self, value: Any) -> dict[str, Any]:
-        """The fields of a verdict that a choice by name means."""
-        if plain(value) in TIES:
-            return {"ranking": (tuple(sorted(self.ids.values())),), "strength": 0.0}
-        if plain(value) in NEITHER:
-            return {"no_choice": "all bad"}
-        return {"choice": self.named(value)}
-
-    def ranked(self, places: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    def rank(self, name: str, places: Sequence[Sequence[Any]]) -> Answer:
         ranking = tuple(tuple(self.named(each) for each in place) for place in places)
-        if sorted(name for place in ranking for name in place) != sorted(self.ids.values()):
+        if sorted(own for place in ranking for own in place) != sorted(self.ids.values()):
             raise InputError(f"{self.row.place}: the ranking {places!r:.80} does not hold every response once.")
-        return {"ranking": ranking}
+        return Answer(name, decision={"ranking": ranking})
+
+    def select(self, name: str, values: Iterable[Any]) -> Answer:
+        """Several responses that were marked: 1 on the axis of this name, the others 0."""
+        marked = {self.named(each) for each in values}
+        return Answer(name, ratings={name: {own: float(own in marked) for own in self.ids.values()}})
+
+    def rate(self, name: str, value: Any, target: str | None, siblings: Sequence[str] = ()) -> Answer:
+        """A rating of the response of id `target`, else of the one that the question's name tells, else of the only
+        one.
+
+        siblings: names of the other questions, which tell whether a number in the name is that of a response
+        """
+        names = self.ids
+        said = plain(name)
+        about = sorted(
+            (each for each in names if plain(each) and plain(each) in said), key=lambda each: len(plain(each))
+        )
+        axis = name
+        if about and (target is None or target == names[about[-1]]):
+            target = names[about[-1]]
+            axis = said.replace(plain(about[-1]), "") or "rating"
+        elif target is None and len(names) == 1:
+            target = next(iter(names.values()))
+        elif target is None:
+            stem, suffix = split_name(name)
+            by_suffix = {split_name(each)[1]: own for each, own in names.items()}
+            alike = {split_name(each)[1] for each in (*siblings, name) if split_name(each)[0] == stem}
+            if suffix in by_suffix and len(alike & by_suffix.keys()) > 1:
+                target, axis = by_suffix[suffix], stem
+        if target is None:
+            return Answer(name, reason="a rating of no response: neither its target nor its name tells which")
+        return Answer(name, ratings={axis: {target: float(value)}})
 
 
 def plain(value: Any) -> str:
@@ -93,162 +230,120 @@ def plain(value: Any) -> str:
     return re.sub(r"[^a-z0-9]", "", str(value).casefold())
 
 
-def task(row: Row, fields: Mapping[str, Any], naming: Naming) -> Task:
-    """The prompt and the responses among the fields. InputError where that cannot be told."""
+SUFFIX = re.compile(r"^(.*?)(?:[\W_]*(\d+)|[\W_]+([A-Za-z])|(?<=[a-z])([A-Z]))$")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """response_1 -> (response, 1), answerB -> (answer, b), source -> (source, "")."""
+    found = SUFFIX.match(name)
+    if found is None or not plain(found[1]):
+        return plain(name), ""
+    return plain(found[1]), next(each for each in found.groups()[1:] if each).casefold()
+
+
+def task_of(
+    row: Row, fields: Mapping[str, Any], naming: Naming, named: Sequence[str] = (), exact: bool = False
+) -> Task:
+    """The prompt and the responses among the fields. InputError where that cannot be told.
+
+    named: what answers name as responses; exact: whether two or more of these are all that there are
+    """
     texts = {name: value for name, value in fields.items() if isinstance(value, str) and plain(name) not in ABOUT}
-    talks = {name: value for name, value in fields.items() if _is_talk(value)}
-    prompt = naming.prompt or next((name for each in PROMPTS for name in {**talks, **texts} if plain(name) == each), "")
-    wanted = naming.responses or tuple(name for name in texts if name != prompt)
-    missing = [name for name in (prompt, *wanted) if name not in {**texts, **talks}]
-    if not prompt or missing or len(wanted) < 2:
-        there = ", ".join(f"{name:.40}" for name in list({**texts, **talks})[:20]) or "none"
+    talks = {name: value for name, value in fields.items() if is_talk(value)}
+    there = {**talks, **texts}
+    prompt = naming.prompt or guess_prompt(there)
+    found = [name for name in texts if name != prompt]
+    wanted = naming.responses or tuple(choose_responses(found, {plain(each) for each in named}, exact))
+    missing = [name for name in (prompt, *wanted) if name not in there]
+    if not prompt or missing or not wanted:
+        told = ", ".join(f"{name:.40}" for name in list(there)[:20]) or "none"
         raise InputError(
-            f"{row.place}: which fields are the prompt and the responses? There are {there}. "
+            f"{row.place}: which fields are the prompt and the responses? There are {told}. "
             "Say it: --prompt NAME --responses NAME NAME."
         )
-    return Task(row, {**texts, **talks}[prompt], {name: texts[name] for name in wanted})
+    return Task(row, there[prompt], {name: texts[name] for name in wanted})
 
 
-def _is_talk(value: Any) -> bool:
+def guess_prompt(there: Iterable[str]) -> str:
+    """The field that is called as prompts are; "" where none is."""
+    exact = next((name for each in PROMPTS for name in there if plain(name) == each), "")
+    return exact or next((name for each in PROMPTS[:3] for name in there if each in plain(name)), "")
+
+
+def choose_responses(fields: Sequence[str], named: set[str], exact: bool = False) -> list[str]:
+    """Those that are named, and those numbered as they are; else the numbered texts; else all but metadata."""
+    found = [name for name in fields if plain(name) in named]
+    if found and not (exact and len(found) > 1):
+        stems = {split_name(name)[0] for name in found if split_name(name)[1]}
+        found = [name for name in fields if name in found or (split_name(name)[1] and split_name(name)[0] in stems)]
+    if found:
+        return found
+    groups: dict[str, list[str]] = {}
+    for name in fields:
+        stem, suffix = split_name(name)
+        if suffix and stem.removesuffix("s") in REPLIES:
+            groups.setdefault(stem, []).append(name)
+    several = [group for group in groups.values() if len(group) > 1]
+    if len(several) == 1:
+        return several[0]
+    rest = [name for name in fields if plain(name) not in METADATA and split_name(name)[0] not in METADATA]
+    return rest or list(fields)
+
+
+def is_talk(value: Any) -> bool:
     whole = isinstance(value, list) and value and all(isinstance(each, dict) for each in value)
     return bool(whole) and all({"role", "content"} <= each.keys() for each in value)
 
 
-# --- Argilla
+def hints_choice(name: str) -> bool:
+    """Whether a question's name says that it asks which response is better."""
+    return any(each in plain(name) for each in HINTS)
 
 
-def is_argilla(fields: Mapping[str, Any]) -> bool:
-    nested = isinstance(fields.get("fields"), dict) and "responses" in fields
-    flat = any(name.endswith(".responses") for name in fields)
-    return nested or flat or any(_answers_of(value) for value in fields.values())
+def judge_alone(given: Task, name: str, value: Any, target: str | None, siblings: Sequence[str] = ()) -> Answer | None:
+    """A rating in words (good, yes, bad, no): 1 or 0; None for other words, and where it is of no response."""
+    told = plain(value)
+    if told not in GOOD | BAD:
+        return None
+    found = given.rate(name, told in GOOD, target, siblings)
+    return None if found.reason else found
 
 
-def argilla(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
-    """Records of Argilla 2 (nested or flat) and 1: a comparison for each person and question of theirs."""
-    fields, answers = _argilla_parts(row.fields)
-    given = task(row, fields, naming)
-    if not any(answers.values()):
-        report.drop(row, "without an answer")
-    for name, each in ((name, each) for name, found in answers.items() for each in found):
-        if each.get("status") not in (None, "submitted"):
-            report.drop(row, f"{each['status']}, not submitted")
-            continue
-        yield given.compared(**_argilla_verdict(given, name, each.get("value")), rater=_person("argilla", each))
+def combine(given: Task, answers: Sequence[Answer], report: ReadReport, **about: Any) -> Iterator[Found]:
+    """The comparisons of what one person said at once: one with all ratings and words, and one for each further
+    decision. What is left out is counted."""
+    for each in answers:
+        if each.reason:
+            report.drop(given.row, each.reason)
+    said = [each for each in answers if not each.reason]
+    judged = [each for each in said if each.decision or each.ratings]
+    words = [each for each in said if not (each.decision or each.ratings)]
+    if not judged:
+        for _ in words:
+            report.drop(given.row, "words that name no response, without a judgment beside them")
+        return
+    decisions = [each for each in judged if each.decision]
+    first = decisions[0] if decisions else None
+    verdict: dict[str, Any] = {**(first.decision if first else {}), **_merge_ratings(judged), **_notes(said, words)}
+    yield Found(given.compare(first.name if first else None, **verdict, **about), len(said) - len(decisions[1:]))
+    for each in decisions[1:]:
+        yield Found(given.compare(each.name, **each.decision, **about))
 
 
-def _argilla_parts(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    """(fields, question -> answers), whichever way the record was written."""
-    if isinstance(row.get("fields"), dict):
-        return dict(row["fields"]), {name: list(found) for name, found in (row["responses"] or {}).items()}
-    answers: dict[str, list[dict[str, Any]]] = {}
-    for name, value in row.items():
-        if name.endswith(".responses"):
-            users = row.get(f"{name}.users") or [None] * len(value or [])
-            states = row.get(f"{name}.status") or [None] * len(value or [])
-            said = zip(value or [], users, states, strict=True)
-            answers[name.removesuffix(".responses")] = [
-                {"value": each, "user_id": user, "status": state} for each, user, state in said
-            ]
-        elif found := _answers_of(value):
-            answers[name] = found
-    about = (".responses", ".users", ".status", ".suggestion", ".agent", ".score", "-suggestion", "-metadata")
-    fields = {name: value for name, value in row.items() if name not in answers and not name.endswith(about)}
-    return fields, answers
+def _merge_ratings(judged: Sequence[Answer]) -> dict[str, Any]:
+    """All of them; a second rating of one response on one axis gets an axis of its own, so that neither is lost."""
+    found: dict[str, dict[str, float]] = {}
+    for axis, own, value in ((a, own, v) for each in judged for a, by in each.ratings.items() for own, v in by.items()):
+        name, count = axis, 1
+        while own in found.get(name, {}):
+            count += 1
+            name = f"{axis} ({count})"
+        found.setdefault(name, {})[own] = value
+    return {"ratings": found} if found else {}
 
 
-def _answers_of(value: Any) -> list[dict[str, Any]]:
-    """Argilla 1: a list of {user_id, value, status}, or such an object of lists."""
-    if isinstance(value, dict) and {"user_id", "value"} <= value.keys() and isinstance(value["value"], list):
-        return [dict(zip(value, each, strict=True)) for each in zip(*value.values(), strict=True)]
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(each, dict) and {"user_id", "value"} <= each.keys() for each in value)
-    ):
-        return [dict(each) for each in value]
-    return []
-
-
-def _argilla_verdict(given: Task, question: str, value: Any) -> dict[str, Any]:
-    """Of a ranking, a rating of one response, or a choice by name."""
-    if isinstance(value, dict) and {"value", "rank"} <= value.keys():
-        value = [{"value": each, "rank": rank} for each, rank in zip(value["value"], value["rank"], strict=True)]
-    if isinstance(value, list):
-        ranks = [(each["rank"], each["value"]) if isinstance(each, dict) else (i, each) for i, each in enumerate(value)]
-        return given.ranked(
-            [[name for rank, name in ranks if rank == place] for place in sorted({r for r, _ in ranks})]
-        )
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        about = [field for field in given.responses if plain(field) in plain(question)]
-        if len(about) != 1:
-            raise InputError(f"{given.row.place}: of which response is {question!r} the rating? Its name tells none.")
-        axis = plain(question).replace(plain(about[0]), "") or "rating"
-        return {"ratings": {axis: {given.ids[about[0]]: float(value)}}}
-    return given.chosen(value)
-
-
-def _person(tool: str, answer: Mapping[str, Any]) -> str | None:
-    return f"{tool} {answer['user_id']}" if answer.get("user_id") not in (None, "None") else None
-
-
-# --- Label Studio
-
-
-def is_label_studio(fields: Mapping[str, Any]) -> bool:
-    return isinstance(fields.get("data"), dict) and isinstance(fields.get("annotations"), list)
-
-
-def label_studio(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
-    """Tasks as its JSON export has them: a comparison for each annotation."""
-    given = task(row, row.fields["data"], naming)
-    if not row.fields["annotations"]:
-        report.drop(row, "without an answer")
-    for each in row.fields["annotations"]:
-        if each.get("was_cancelled"):
-            report.drop(row, "cancelled")
-            continue
-        verdict: dict[str, Any] = {}
-        for result in each.get("result", ()):
-            verdict |= _label_studio_verdict(given, result)
-        if not verdict.keys() - {"notes"}:
-            report.drop(row, "without an answer")
-            continue
-        yield given.compared(**verdict, **_when_and_who(each, row))
-
-
-def _label_studio_verdict(given: Task, result: Mapping[str, Any]) -> dict[str, Any]:
-    kind, value = result.get("type"), result.get("value") or {}
-    if kind == "pairwise":
-        return given.chosen(value.get("selected"))
-    if kind == "choices" and len(value.get("choices", ())) == 1:
-        return given.chosen(value["choices"][0])
-    if kind == "ranker":
-        return given.ranked([[each] for each in _one_list(value.get("ranker"), given)])
-    if kind == "rating":
-        return {"ratings": {str(result.get("from_name")): {given.named(result.get("to_name")): float(value["rating"])}}}
-    if kind == "textarea":
-        return {"notes": "\n".join(map(str, value.get("text", ())))}
-    raise InputError(f"{given.row.place}: a result of the kind {kind!r} is not read; pairwise, choices, ranker are.")
-
-
-def _one_list(value: Any, given: Task) -> list[Any]:
-    lists = [value] if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
-    if len(lists) != 1:
-        raise InputError(f"{given.row.place}: the ranker has {len(lists)} lists, expected one that ranks all.")
-    return lists[0]
-
-
-def _when_and_who(annotation: Mapping[str, Any], row: Row) -> dict[str, Any]:
-    who = annotation.get("completed_by")
-    who = who.get("id", who.get("email")) if isinstance(who, dict) else who
-    told: dict[str, Any] = {} if who is None else {"rater": f"label-studio {who}"}
-    if annotation.get("created_at"):
-        try:
-            told["answered_at"] = datetime.fromisoformat(str(annotation["created_at"])).timestamp()
-        except ValueError as error:
-            raise InputError(
-                f"{row.place}: created_at is {annotation['created_at']!r:.60}, expected a time."
-            ) from error
-        if isinstance(annotation.get("lead_time"), (int, float)):
-            told["shown_at"] = told["answered_at"] - annotation["lead_time"]
-    return told
+def _notes(said: Sequence[Answer], words: Sequence[Answer]) -> dict[str, Any]:
+    told = [each for each in said if each.text]
+    if len(told) == 1 and told == list(words):
+        return {"notes": told[0].text}
+    return {"notes": "\n".join(f"{each.name}: {each.text}" for each in told)} if told else {}

@@ -39,12 +39,14 @@ class Form(Record):
     """axes: all of them are rated; flags: axes of 0 and 1, unset is 0; rule: whether a candidate breaks it.
 
     warning: why somebody may not want to see this; it is offered only to those who said that they do
+    criterion: by what the candidates are compared, where a file asks it of them in several ways
     """
 
     axes: tuple[Axis, ...] = Field(default=(), max_length=20)
     flags: tuple[Line, ...] = Field(default=(), max_length=30)
     rule: str = Field(default="", max_length=2000)
     warning: str = Field(default="", max_length=120)
+    criterion: str = Field(default="", max_length=2000)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -1,65 +1,73 @@
-"""Files of others -> labels in the store: our own records, TRL's preference and KTO columns, Argilla, Label Studio.
+"""Files of others -> comparisons: our own records, TRL's preference and KTO columns, Argilla, Label Studio, WebGPT,
+TL;DR, UltraFeedback.
 
-A row that cannot be right is refused by file, line and reason, and nothing is written; one that teaches nothing (equal
-replies, an answer that was cancelled) is left out and counted. Importing a file twice adds nothing.
+A row that cannot be right is refused by file, line and reason, and nothing is written; an answer that teaches nothing
+(equal replies, a draft, an annotation that was cancelled) is left out and counted, so that the answers of a file are
+those of its labels and those that were dropped.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import secrets
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, insert, select, update
 
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport, Row, read_rows
 from tutelage.data.json_text import json_value
 from tutelage.data.records import Candidate, Comparison, Context, Verdict, candidate_id, explained
-from tutelage.feedback import asked, schema
-from tutelage.feedback.asking import Asking, canonical
-from tutelage.feedback.chain import Log
-from tutelage.feedback.foreign import Naming, argilla, is_argilla, is_label_studio, label_studio
-from tutelage.feedback.saying import PRIVATE
+from tutelage.feedback import import_published as published
+from tutelage.feedback.foreign import Found, Naming
+from tutelage.feedback.import_argilla import argilla, is_argilla
+from tutelage.feedback.import_label_studio import (
+    is_label_studio,
+    is_label_studio_min,
+    label_studio,
+    label_studio_min,
+)
 
-A, B, Q = schema.assignment, schema.label, schema.question
 GOOD, BAD = {"true", "1", "1.0"}, {"false", "0", "0.0"}
 
 
 @dataclass(frozen=True)
 class Read:
-    """A comparison and where it stood."""
+    """A comparison and where it stood. file: the one that it stood in; answers: how many of its answers it holds."""
 
     place: str
     comparison: Comparison
+    file: str = ""
+    answers: int = 1
+
+
+Reader = Callable[[Row, Naming, ReadReport], Iterator[Found]]
 
 
 def read(source: str, naming: Naming, report: ReadReport) -> Iterator[Read]:
     """The comparisons of a file, a folder, or a hub id. InputError names file, line and what is wrong with it."""
     group: list[Row] = []
+    texts: set[str] = set()
     for row in read_rows(source):
         report.rows_read += 1
-        completions = {"prompt", "completion", "label"} <= row.fields.keys()
-        if group and not (completions and _goes_on(group, row)):
-            yield from _kept(group[0], partial(_together, group, report))
-            group = []
+        completions = _is_completion(row.fields)
+        text = repr(row.fields["completion"]) if completions else ""
+        if group and not (completions and text not in texts and _is_same_question(group[0], row)):
+            yield from _explained(group[0], partial(_together, group))
+            group, texts = [], set()
         if completions:
             group.append(row)
+            texts.add(text)
             continue
-        yield from _kept(row, partial(_compared, row, naming, report))
+        yield from _explained(row, partial(reader_of(row.fields), row, naming, report))
     if group:
-        yield from _kept(group[0], partial(_together, group, report))
+        yield from _explained(group[0], partial(_together, group))
 
 
-def _kept(row: Row, reading: Callable[[], Iterator[Comparison]]) -> Iterator[Read]:
+def _explained(row: Row, reading: Callable[[], Iterator[Found]]) -> Iterator[Read]:
     try:
-        yield from [Read(row.place, each) for each in reading()]
+        yield from [Read(row.place, each.comparison, row.file, each.answers) for each in reading()]
     except ValidationError as error:
         raise InputError(f"{row.place}: {explained(error)} (a comparison record, docs/schema.md).") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -69,42 +77,47 @@ def _kept(row: Row, reading: Callable[[], Iterator[Comparison]]) -> Iterator[Rea
         ) from error
 
 
-def _compared(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
-    return reader_of(row.fields)(row, naming, report)
-
-
-def reader_of(fields: Mapping[str, Any]) -> Callable[[Row, Naming, ReadReport], Iterator[Comparison]]:
+def reader_of(fields: Mapping[str, Any]) -> Reader:
     """By the columns."""
     if {"context", "candidates", "verdict"} <= fields.keys():
         return _record
-    if "record" in fields:
+    if fields.get("record") is not None:
         return _table
+    for is_this, reader in SHAPES:
+        if is_this(fields):
+            return reader
     if {"chosen", "rejected"} <= fields.keys():
         return _preference
-    if is_label_studio(fields):
-        return label_studio
-    if is_argilla(fields):
-        return argilla
-    return _unknown
+    return argilla if is_argilla(fields) else _unknown
 
 
-def _unknown(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
+SHAPES: tuple[tuple[Callable[[Mapping[str, Any]], bool], Reader], ...] = (
+    (published.is_tldr, published.tldr),
+    (published.is_webgpt, published.webgpt),
+    (published.is_ultrafeedback, published.ultrafeedback),
+    (is_label_studio, label_studio),
+    (is_label_studio_min, label_studio_min),
+)
+
+
+def _unknown(row: Row, naming: Naming, report: ReadReport) -> Iterator[Found]:
     raise InputError(
         f"{row.place}: its columns are {row.columns}; expected comparison records, "
-        "prompt, chosen, rejected; prompt, completion, label; or an export of Argilla or Label Studio."
+        "prompt, chosen, rejected; prompt, completion, label; an export of Argilla or Label Studio; or the columns of "
+        "WebGPT, TL;DR or UltraFeedback."
     )
 
 
-def _record(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
-    yield Comparison.model_validate(dict(row.fields))
+def _record(row: Row, naming: Naming, report: ReadReport) -> Iterator[Found]:
+    yield Found(Comparison.model_validate(dict(row.fields)))
 
 
-def _table(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
+def _table(row: Row, naming: Naming, report: ReadReport) -> Iterator[Found]:
     """Our own tables: their last column is the whole record."""
-    yield Comparison.model_validate(json_value(row.fields["record"]))
+    yield Found(Comparison.model_validate(json_value(row.fields["record"])))
 
 
-def _preference(row: Row, naming: Naming, report: ReadReport) -> Iterator[Comparison]:
+def _preference(row: Row, naming: Naming, report: ReadReport) -> Iterator[Found]:
     """prompt, chosen, rejected (texts or messages), with margin, from 0 to 1, where it is there."""
     context, (better, worse) = _two_sides(row)
     if better.strip() == worse.strip():
@@ -116,33 +129,29 @@ def _preference(row: Row, naming: Naming, report: ReadReport) -> Iterator[Compar
     ids = [candidate_id(context.row(), text) for text in sorted((better, worse))]  # the order tells nothing
     candidates = tuple(Candidate(id=name, text=text) for name, text in zip(ids, sorted((better, worse))))
     choice = next(each.id for each in candidates if each.text == better)
+    other = next(each.id for each in candidates if each.id != choice)
     strength = row.fields.get("margin")
-    strength = None if strength in (None, "") else float(strength)
-    yield Comparison(context=context, candidates=candidates, verdict=Verdict(choice=choice, strength=strength))
+    verdict: dict[str, Any] = {"choice": choice, "strength": None if strength in (None, "") else float(strength)}
+    scores = {name: score for name, score in zip((choice, other), published.scores_of(row.fields)) if score is not None}
+    verdict |= {"ratings": {"score": scores}} if scores else {}
+    verdict |= published.ULTRAFEEDBACK if published.is_ultrafeedback_pair(row.fields) else {}
+    yield Found(Comparison(context=context, candidates=candidates, verdict=Verdict(**verdict)), 1 + len(scores))
 
 
 def _two_sides(row: Row) -> tuple[Context, tuple[str, str]]:
-    sides = [_parsed(row.fields[name]) for name in ("chosen", "rejected")]
-    prompt = _parsed(row.fields.get("prompt"))
-    if prompt is None and all(isinstance(each, list) for each in sides):
-        prompt = _shared(sides[0], sides[1])
-        sides = [each[len(prompt) :] for each in sides]
+    sides = [row.fields[name] for name in ("chosen", "rejected")]
+    prompt = row.fields.get("prompt")
+    if all(isinstance(each, list) for each in sides):
+        shared = _shared(sides[0], sides[1])
+        if prompt is None or (shared and all(len(each) > 1 for each in sides)):  # talks that hold their prompt
+            prompt = shared
+            sides = [each[len(shared) :] for each in sides]
     elif prompt is None:
         start = _shared_text(*(_text(each, row) for each in sides))
         prompt, sides = start, [each[len(start) :] for each in sides]
     context = Context(messages=tuple(prompt)) if isinstance(prompt, list) else Context(prompt=_text(prompt, row))
     better, worse = (_text(each, row) for each in sides)
     return context, (better, worse)
-
-
-def _parsed(value: Any) -> Any:
-    """Messages that a table holds as JSON are messages again."""
-    if isinstance(value, str) and value.startswith('[{"'):
-        try:
-            return json_value(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _text(value: Any, row: Row) -> str:
@@ -165,23 +174,26 @@ def _shared_text(first: str, second: str) -> str:
     return first[: max(first.rfind(" ", 0, count), first.rfind("\n", 0, count)) + 1]
 
 
-def _goes_on(group: Sequence[Row], row: Row) -> bool:
-    """Whether a completion belongs to the question of those before it: the same prompt, another text."""
-    same = row.file == group[0].file and row.fields["prompt"] == group[0].fields["prompt"]
-    return same and all(row.fields["completion"] != each.fields["completion"] for each in group)
+def _is_completion(fields: Mapping[str, Any]) -> bool:
+    """Also where data sets of several shapes were put together, and absent columns are null."""
+    return {"prompt", "completion", "label"} <= fields.keys() and None in (fields.get("chosen"), fields.get("rejected"))
 
 
-def _together(group: Sequence[Row], report: ReadReport) -> Iterator[Comparison]:
+def _is_same_question(first: Row, row: Row) -> bool:
+    """Whether a completion answers the prompt of the one before it."""
+    return row.file == first.file and row.fields["prompt"] == first.fields["prompt"]
+
+
+def _together(group: Sequence[Row]) -> Iterator[Found]:
     """TRL's unpaired rows that follow each other: good or bad is a rating on the axis `label`."""
     first = group[0]
-    if len(group) < 2:
-        return report.drop(first, "with one completion only: nothing to compare it with")
-    prompt = _parsed(first.fields["prompt"])
+    prompt = first.fields["prompt"]
     context = Context(messages=tuple(prompt)) if isinstance(prompt, list) else Context(prompt=_text(prompt, first))
-    texts = [_text(_parsed(row.fields["completion"]), row) for row in group]
+    texts = [_text(row.fields["completion"], row) for row in group]
     candidates = tuple(Candidate(id=candidate_id(context.row(), text), text=text) for text in texts)
     good = {each.id: _good(row) for each, row in zip(candidates, group)}
-    yield Comparison(context=context, candidates=candidates, verdict=Verdict(ratings={"label": good}))
+    verdict = Verdict(ratings={"label": good})
+    yield Found(Comparison(context=context, candidates=candidates, verdict=verdict), len(group))
 
 
 def _good(row: Row) -> float:
@@ -189,86 +201,3 @@ def _good(row: Row) -> float:
     if told not in GOOD | BAD:
         raise InputError(f"{row.place}: label is {row.fields['label']!r:.60}, expected true or false (or 1 or 0).")
     return float(told in GOOD)
-
-
-# --- into the store
-
-
-def take_in(connection: Connection, at: float, found: Sequence[Read], anonymous: str) -> tuple[int, int]:
-    """Adds the labels that are not there; (added, already there). anonymous: who said what nobody is named for."""
-    names = [name_of(each.comparison) for each in found]
-    wanted = Counter(names)
-    askings = {name: _asking(name, each, wanted[name]) for name, each in zip(names, found)}
-    asked.ask(connection, at, list(askings.values()))
-    unnamed: Counter[str] = Counter()
-    added = 0
-    log = Log.of(connection, at)
-    for name, each in zip(names, found):
-        verdict = each.comparison.verdict
-        unnamed[name] += verdict.rater is None
-        who = verdict.rater or f"{anonymous} {unnamed[name]}"
-        labeller = asked.labeller(connection, at, who, verdict.rater_kind)
-        log = Log.of(connection, at)
-        mine = select(A.c.id).where(A.c.question == name, A.c.labeller == labeller)
-        if connection.execute(mine).scalar_one_or_none() is None:
-            _add(log, name, labeller, each)
-            added += 1
-    return added, len(found) - added
-
-
-def name_of(comparison: Comparison) -> str:
-    """Of the whole question, also what was not shown: only the same question twice is the same."""
-    asked_about = comparison.model_copy(update={"verdict": Verdict()}).row()
-    return hashlib.sha256(canonical(["imported", kind_of(comparison.verdict), asked_about]).encode()).hexdigest()[:24]
-
-
-def kind_of(verdict: Verdict) -> str:
-    """The kind of question that such a verdict answers."""
-    kinds = {"clip": verdict.signals, "edit": verdict.edits, "rules": verdict.rules, "rating": verdict.ratings}
-    found = next((kind for kind, said in kinds.items() if said), "pair")
-    return "ranking" if found == "pair" and len(verdict.ranking) > 1 else found
-
-
-def _asking(name: str, each: Read, wanted: int) -> Asking:
-    comparison = each.comparison
-    about = {"kind": kind_of(comparison.verdict), "asked_with": comparison.asked_with}
-    return Asking(comparison.context, comparison.candidates, name=name, wanted=wanted, **about)
-
-
-def _add(log: Log, name: str, labeller: str, each: Read) -> None:
-    verdict = each.comparison.verdict.row()
-    private = {field: verdict.pop(field) for field in PRIVATE if field in verdict}
-    about = {field: verdict.pop(field, None) for field in ("shown", "shown_at", "answered_at", "guideline")}
-    for field in ("rater", "rater_kind"):
-        verdict.pop(field, None)
-    wanted, counted, withdrawn = log.connection.execute(
-        select(Q.c.wanted, Q.c.counted, Q.c.withdrawn).where(Q.c.name == name)
-    ).one()
-    state = "withdrawn" if withdrawn is not None else "counted" if counted < wanted else "surplus"
-    assignment = secrets.token_urlsafe(9)
-    body = {
-        "assignment": assignment,
-        "question": name,
-        "shown": [[secrets.token_urlsafe(9), own] for own in about["shown"] or ()],
-        "guideline": about["guideline"],
-        "verdict": verdict,
-        "times": {"shown_at": about["shown_at"], "answered_at": about["answered_at"]},
-        "state": state,
-        "private": log.keep(private) if private else None,
-        "from": each.place,
-    }
-    event = log.add("imported", body, actor=labeller)
-    row = {
-        "id": assignment,
-        "question": name,
-        "labeller": labeller,
-        "state": "answered",
-        "lease": "",
-        "expires_at": 0.0,
-    }
-    row |= {"shown": json.dumps(body["shown"]), "guideline": about["guideline"], "seq": event.seq}
-    log.connection.execute(insert(A).values(**row))
-    label = {"seq": event.seq, "id": event.id, "question": name, "labeller": labeller, "state": state}
-    log.connection.execute(insert(B).values(**label, excluded=False))
-    if state == "counted":
-        log.connection.execute(update(Q).where(Q.c.name == name).values(counted=Q.c.counted + 1))

@@ -44,6 +44,11 @@ def of(connection: Connection, question: str, labeller: str) -> Label | None:
     return next(iter(_read(connection, mine)), None)
 
 
+def given_by(connection: Connection, labellers: Sequence[str]) -> list[Label]:
+    """All that these labellers said, also what was retracted or excluded, in order of seq."""
+    return _read(connection, (B.c.labeller.in_(list(labellers)),))
+
+
 def ids_of(connection: Connection, labeller: str) -> list[str]:
     """Present answers of one labeller, also excluded ones."""
     mine = (B.c.labeller == labeller, B.c.retracted.is_(None))
@@ -104,6 +109,7 @@ def _label(row: Any, body: dict[str, Any], private: dict[str, Any], shown: dict[
         candidates=tuple(Candidate(**each) for each in content["candidates"]),
         verdict=verdict,
         asked_with=row.asked_with,
+        criterion=content.get("form", {}).get("criterion"),
     )
     return Label(row.id, row.seq, row.question, comparison, row.state, row.at)
 

@@ -17,6 +17,7 @@ from tutelage.feedback import (
     claims,
     counts,
     erasing,
+    import_store,
     imports,
     labels,
     signals,
@@ -322,7 +323,7 @@ class Store:
         """Adds labels that were given elsewhere (imports.read): (added, already there). anonymous: who gave those
         that name nobody."""
         with self._database.writing() as connection:
-            return imports.take_in(connection, self._clock(), found, anonymous)
+            return import_store.take_in(connection, self._clock(), found, anonymous)
 
     def snapshot(self, label_ids: Sequence[str] | None = None) -> Snapshot:
         """Freezes labels, by default all present ones that are counted or surplus; the same ones, the same snapshot."""

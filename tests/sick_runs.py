@@ -94,7 +94,7 @@ def write_run(
         run.record(step, {name: values[step] for name, values in columns.items()})
         run.keep_samples(step, samples[step * each : (step + 1) * each])
     if stopped_by:
-        run.interrupted(stopped_by)
+        run.interrupted(type(stopped_by, (Exception,), {})("as the test wanted"))
     else:
         run.mark_finished(summary or {})
 

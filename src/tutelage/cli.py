@@ -224,6 +224,7 @@ def perform(name: str, arguments: list[str]) -> int:
 def carry_out(name: str, job: Any, place: Place) -> int:
     from tutelage.doctor.returning import returned
     from tutelage.doctor.watching import KEPT, Diseased, Watch
+    from tutelage.runs.log import OutputLog
     from tutelage.runs.run import Run
 
     hush()
@@ -242,6 +243,7 @@ def carry_out(name: str, job: Any, place: Place) -> int:
     run.watch = Watch(place.on_disease)
     run.checkpoints = dataclasses.replace(run.checkpoints, keep=KEPT if place.on_disease == "best" else 2)
     run.trackers = tuple(tracker(each, run.path) for each in place.track)
+    log = OutputLog(run.path, f"tutelage {name}" + (" --resume" if place.resume else ""))
     try:
         with labelling_page(job, run.path):
             run.mark_finished(VERBS[name].load()[1](job, run))
@@ -250,7 +252,8 @@ def carry_out(name: str, job: Any, place: Place) -> int:
         print(f"tutelage: interrupted at {run.where}. {run.path} is usable. {how_to_resume(run)}", file=sys.stderr)
         return 130
     except BaseException as error:
-        run.interrupted(type(error).__name__)
+        run.interrupted(error)
+        log.say_error(error)
         if place.on_disease != "best" or not isinstance(error, Diseased) or not returned(error):
             raise
     else:
@@ -259,6 +262,7 @@ def carry_out(name: str, job: Any, place: Place) -> int:
     finally:
         for each in run.trackers:
             each.close()
+        log.end()
     return carry_out(name, job, dataclasses.replace(place, resume=True, overwrite=False))
 
 

@@ -73,7 +73,8 @@ def test_ppo_against_a_reward_model(model_folder, files, reward_folder):
     assert run_command([*command, "--reward", str(reward_folder / "model"), *QUICK]) == 0
     assert finished(out)["steps"] == 2
     AutoModelForCausalLM.from_pretrained(out / "model")
-    assert len(read_lines(out / "samples.jsonl")) == 8
+    samples = read_lines(out / "samples.jsonl")
+    assert [sum(each in row for row in samples) for each in ("prompt", "probe")] == [8 + 8, 8]  # two steps of four each
 
 
 @pytest.mark.parametrize("extra", [[], ["--value-head"]])

@@ -292,6 +292,20 @@ def test_off_is_silence(tmp_path, capsys):
     assert "doctor" not in capsys.readouterr().err
 
 
+def test_a_dead_critic_is_told_at_the_end_and_not_while_the_run_goes_on(tmp_path, capsys):
+    """On real weights 15 of 20 healthy runs were alarmed as they ran, by this at record 10."""
+    columns = {"explained_variance": lambda i: -0.5, "value_loss": lambda i: 1.0}
+    ppo_run(tmp_path / "ended", **columns)
+    assert named(tmp_path / "ended") == ["dead critic"]
+    run = Run.create(tmp_path / "run", {})
+    run.watch = Watch("warn")
+    healthy_columns = healthy(40, 0)
+    for step in run.steps(40):
+        ill = {name: column(step) for name, column in columns.items()}
+        run.record(step, {**{name: values[step] for name, values in healthy_columns.items()}, **ill})
+    assert "doctor" not in capsys.readouterr().err
+
+
 def test_it_looks_ever_more_rarely(tmp_path, monkeypatch):
     looks = []
     monkeypatch.setattr(Watch, "_new", lambda self, run: looks.append(run.step) or [])
@@ -451,7 +465,7 @@ def test_a_damaged_log_is_one_clear_error_or_no_harm(case, tmp_path, capsys):
     (tmp_path / "run" / "events.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
     code = run_command(["doctor", str(tmp_path / "run")])
     error = capsys.readouterr().err
-    assert code == (0 if expected is None else 2)
+    assert code in ((0, 3) if expected is None else (2,))  # 3: nothing is left that a rule could be about
     if expected is not None:
         assert expected in error and error.count("\n") == 1 and "Traceback" not in error
 
@@ -463,7 +477,7 @@ def test_a_damaged_log_is_one_clear_error_or_no_harm(case, tmp_path, capsys):
 def test_damaged_files_never_end_in_a_traceback(name, content, tmp_path, capsys):
     ppo_run(tmp_path / "run")
     (tmp_path / "run" / name).write_bytes(content)
-    assert run_command(["doctor", str(tmp_path / "run")]) in (0, 2)
+    assert run_command(["doctor", str(tmp_path / "run")]) in (0, 2, 3)
 
 
 def test_huge_numbers_are_numbers(tmp_path, capsys):

@@ -16,6 +16,7 @@ from tutelage.doctor.deployed import Deployment
 from tutelage.doctor.judgements import Judgement, judgements_in, judgements_of
 from tutelage.doctor.series import Series
 from tutelage.runs.files import read_json, read_lines
+from tutelage.runs.outcome import is_begun
 
 Kind = Literal["ppo", "reward model", "supervised", "labels", "other"]
 SETTINGS_OF = {"ppo": "ppo", "reward model": "reward_model", "supervised": "sft"}
@@ -122,7 +123,7 @@ def chart_of(path: Path) -> Chart:
     asked = judgements_in(path / "feedback.db") if not any(stage.judgements for stage in stages) else ()
     if asked:
         stages.append(Stage("feedback store", "labels", path, judgements=asked))
-    if not (stages[0].state or stages[0].events or len(stages) > 1):
+    if not (stages[0].state or stages[0].events or len(stages) > 1 or is_begun(path)):
         raise InputError(f"{path} has no state.json and no events.jsonl: it is no run folder.")
     return Chart(path, tuple(stages))
 

@@ -1,4 +1,7 @@
-"""`tutelage doctor RUN …`: what went wrong in runs, why, and what to do. Exits 1 where something did."""
+"""`tutelage doctor RUN …`: what went wrong in runs, why, and what to do.
+
+Exits 1 where something did, else 3 where there is no diagnosis of a run, else 0.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,15 @@ from tutelage.doctor.diagnosis import DISEASES, Diagnosis, diagnose
 from tutelage.doctor.finding import Finding
 
 LONGEST = 160  # letters of a sample on the terminal
+NO_DIAGNOSIS = 3  # exit code
 
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what went wrong in runs, with evidence, causes and a remedy. Exits 1 where there is a warning or worse."""
+    """Say what went wrong in runs, with evidence, causes and a remedy. Exits 1 where there is a warning or worse.
+
+    Else it exits 3 where there is no diagnosis of a run: it crashed, was killed, or none of the rules applies to it.
+    """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, of stages of runs, or of a labelling project."""
@@ -47,12 +54,17 @@ def main(arguments: list[str], deployment: Callable[[Path, Path], Deployment] | 
         print(json.dumps([each.row() for each in found], indent=2, ensure_ascii=False))
     else:
         print("\n".join(in_words(each) for each in found))
-    return int(any(finding.alarms for each in found for finding in each.findings))
+    if any(each.alarms for each in found):
+        return 1
+    return NO_DIAGNOSIS if any(each.missing for each in found) else 0
 
 
 def in_words(found: Diagnosis) -> str:
     """All that is found in one run, the severest first."""
     said = [f"{found.path}: {counted(found)}"]
+    if found.outcome.status not in ("finished", "unknown") and str(found.outcome) != found.missing:
+        said.append(printable(found.outcome.sentence, 400))
+    said += [f"  {printable(line)}" for line in found.outcome.traceback[-3:]]
     for finding in found.findings:
         said += ["", *paragraph(finding)]
     if found.unseen:
@@ -61,10 +73,14 @@ def in_words(found: Diagnosis) -> str:
 
 
 def counted(found: Diagnosis) -> str:
-    if not found.findings:
-        return f"nothing found of {len(DISEASES)} diseases."
+    """The first line: what was found, or why nothing is said."""
     counts = [(sum(each.severity == name for each in found.findings), name) for name in ("stop", "warning", "notice")]
-    return ", ".join(f"{count} {name}" for count, name in counts if count)
+    listed = ", ".join(f"{count} {name}" for count, name in counts if count)
+    if found.missing:
+        return f"no diagnosis: {printable(found.missing, 400)}" + (f" ({listed})" if listed else "")
+    return (
+        listed or f"nothing found of {len(found.known)} diseases that its records can tell ({len(DISEASES)} are known)."
+    )
 
 
 def paragraph(finding: Finding) -> list[str]:
@@ -83,7 +99,7 @@ def paragraph(finding: Finding) -> list[str]:
     ]
 
 
-def printable(text: str) -> str:
+def printable(text: str, longest: int = LONGEST) -> str:
     """A model's words on one line: control characters could move the cursor, so they are written out."""
-    line = " ".join(text[:LONGEST].split())
+    line = " ".join(text[:longest].split())
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in line)

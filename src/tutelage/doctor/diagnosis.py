@@ -40,9 +40,10 @@ from tutelage.doctor import (
     truncation_storm,
     value_clip,
 )
-from tutelage.doctor.chart import Chart, Stage, chart_of
+from tutelage.doctor.chart import Chart, Kind, Stage, chart_of
 from tutelage.doctor.deployed import Deployment
 from tutelage.doctor.finding import SEVERITIES, Disease, Finding
+from tutelage.runs.outcome import Outcome, outcome_of
 
 DISEASES: tuple[Disease, ...] = (  # where two are as severe, the one that explains more comes first
     stale_sampler.DISEASE,
@@ -78,16 +79,39 @@ AFTER_DEPLOYMENT = deployment_drift.DISEASE  # looked for where samples from the
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """findings: the severest first; unseen: diseases that no stage recorded enough to tell of."""
+    """findings: the severest first; known: diseases that the run records enough of to tell; unseen: those of its kinds
+    of stages that it does not; outcome: how the run ended; subject: what was looked at, in words"""
 
     path: Path
     findings: tuple[Finding, ...]
+    known: tuple[str, ...]
     unseen: tuple[str, ...]
+    outcome: Outcome
+    subject: str
+
+    @property
+    def alarms(self) -> bool:
+        return any(each.alarms for each in self.findings)
+
+    @property
+    def missing(self) -> str:
+        """Why there is no diagnosis, where there is none: a run that ended badly is not healthy because no rule saw
+        it, nor is one that no rule is about. "" where there is one."""
+        if self.alarms:
+            return ""
+        if self.outcome.ended_badly:
+            return str(self.outcome)
+        return "" if self.known else f"none of the rules applies to {self.subject}"
 
     def row(self) -> dict[str, Any]:
         """As JSON values."""
-        found = [dataclasses.asdict(each) for each in self.findings]
-        return {"run": str(self.path), "findings": found, "not_looked_for": list(self.unseen)}
+        return {
+            "run": str(self.path),
+            "no_diagnosis": self.missing or None,
+            "outcome": dataclasses.asdict(self.outcome),
+            "findings": [dataclasses.asdict(each) for each in self.findings],
+            "not_looked_for": list(self.unseen),
+        }
 
 
 def diagnose(path: Path, deployed: Deployment | None = None) -> Diagnosis:
@@ -97,9 +121,28 @@ def diagnose(path: Path, deployed: Deployment | None = None) -> Diagnosis:
     """
     run = dataclasses.replace(chart_of(path), deployed=deployed)
     kinds = {stage.kind for stage in run.stages}
-    known = {each.name for each in DISEASES if any(told_of(each, stage) for stage in run.stages)}
-    unseen = tuple(each.name for each in DISEASES if each.kind in kinds and each.name not in known)
-    return Diagnosis(path, tuple(by_severity([*found_in(run, run.stages), *drifted(run)])), unseen)
+    known = [each.name for each in DISEASES if any(told_of(each, stage) for stage in run.stages)]
+    unseen = [each.name for each in DISEASES if each.kind in kinds and each.name not in known]
+    if deployed is not None:
+        known.append(AFTER_DEPLOYMENT.name)
+    found = by_severity([*found_in(run, run.stages), *drifted(run)])
+    return Diagnosis(path, tuple(found), tuple(known), tuple(unseen), outcome_of(path), subject_of(run))
+
+
+SUBJECTS: dict[Kind, str] = {
+    "ppo": "PPO",
+    "reward model": "the training of a reward model",
+    "supervised": "supervised fine-tuning",
+    "labels": "labels",
+}
+
+
+def subject_of(run: Chart) -> str:
+    """What the stages did, as far as their records tell."""
+    kinds = dict.fromkeys(SUBJECTS[stage.kind] for stage in run.stages if stage.kind in SUBJECTS)
+    if kinds:
+        return " and ".join(kinds)
+    return "what this run records" if any(stage.events for stage in run.stages) else "a run that recorded no step"
 
 
 def drifted(run: Chart) -> list[Finding]:

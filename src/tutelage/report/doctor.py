@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tutelage.doctor.diagnosis import DISEASES, diagnose
+from tutelage.doctor.diagnosis import diagnose
 from tutelage.doctor.finding import Finding
 from tutelage.report import plots
 from tutelage.runs.files import read_lines
@@ -17,11 +17,13 @@ SHOWN = 12  # findings with a plot; the rest stand in a list
 def section(run_path: Path) -> dict[str, Any] | None:
     """What the template shows, or None where the run recorded nothing that a disease could be told from."""
     found = diagnose(run_path)
-    if not found.findings and len(found.unseen) == 0 and not any(run_path.glob("**/events.jsonl")):
+    told = found.findings or found.unseen or found.outcome.ended_badly
+    if not told and not any(run_path.glob("**/events.jsonl")):
         return None
     return {
         "findings": [shown(run_path, each, place < SHOWN) for place, each in enumerate(found.findings)],
-        "diseases": len(DISEASES),
+        "diseases": len(found.known),
+        "missing": found.missing,
         "unseen": found.unseen,
     }
 

@@ -12,6 +12,7 @@ from tutelage.data.errors import InputError
 from tutelage.report import clips, doctor, evaluation, objectives, overoptimisation, plots, rounds, tamer
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
+from tutelage.runs.outcome import outcome_of
 from tutelage.runs.went_back import WENT_BACK
 
 CURVES = (
@@ -66,6 +67,7 @@ def rendered(run_path: Path) -> str:
     return environment.get_template("report.html").render(
         name=state["name"],
         status=state["status"],
+        outcome=outcome_of(run_path),
         verdict=[
             *verdict(summary),
             *overoptimisation.verdict(summary),

@@ -25,6 +25,7 @@ from tutelage.data.secrets import masked
 from tutelage.feedback.people import holds_people
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
 from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, entry, read_json, read_lines, write_json
+from tutelage.runs.outcome import error_of, is_alive
 from tutelage.runs.progress import Progress
 from tutelage.runs.settings import CHECKPOINT_SECONDS
 from tutelage.runs.trackers import Tracker
@@ -172,11 +173,11 @@ class Run:
         write_json(self.path / SUMMARY, summary)
         self._write_state("finished")
 
-    def interrupted(self, why: str = "") -> None:
-        """Says in state.json where a run, and the stage it was in, was stopped. why: the kind of error, if one did."""
+    def interrupted(self, error: BaseException | None = None) -> None:
+        """Says in state.json where a run, and the stage it was in, was stopped, and by which exception, if one did."""
         for each in (self.current, self):
             if each is not None and not each.finished:
-                each._write_state("interrupted", why)
+                each._write_state("interrupted", error)
 
     def step_count(self) -> int:
         """How many steps are on record: fewer than were asked for where the run ended at a peak or went back."""
@@ -234,9 +235,10 @@ class Run:
             cut_back(self.path / name, found.logs.get(name, 0) if found else 0)
         (self.path / SUMMARY).unlink(missing_ok=True)
 
-    def _write_state(self, status: str, why: str = "") -> None:
+    def _write_state(self, status: str, error: BaseException | None = None) -> None:
         about = {"tutelage": "run", "name": self.name, "status": status, "step": self.step}
-        about |= {"stopped_by": why} if why else {}
+        if error is not None:
+            about |= {"stopped_by": type(error).__name__, "error": error_of(error)}
         write_json(self.path / STATE, {**about, "process": this_process()})
 
 
@@ -248,15 +250,7 @@ def refuse_if_running(path: Path) -> None:
     """Two processes in one run would each undo what the other wrote."""
     found = read_json(path / STATE).get("process", {})
     owner = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-    elsewhere = owner.get("machine") != platform.node() or owner.get("id") == os.getpid()
-    if _status(path / STATE) != "running" or elsewhere:
-        return
-    try:
-        process = psutil.Process(owner.get("id"))
-        alive = process.status() != psutil.STATUS_ZOMBIE and process.create_time() == owner.get("started")
-    except (psutil.Error, TypeError, ValueError, OverflowError):  # gone, or no number of a process
-        return
-    if alive:
+    if _status(path / STATE) == "running" and owner.get("id") != os.getpid() and is_alive(owner):
         raise InputError(f"{path} is running, in process {owner['id']}: wait for it, stop it, or give another --out.")
 
 

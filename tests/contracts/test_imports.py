@@ -9,9 +9,12 @@ import pytest
 import sqlalchemy
 
 from tutelage.cli import run_command
+from tutelage.feedback import imports
+from tutelage.feedback.counts import agreement_of
 from tutelage.feedback.foreign import ImportReport, Naming
 from tutelage.feedback.imports import read
 from tutelage.feedback.store import Store
+from tutelage.feedback.verify import Replay, chained
 
 TEXTS = {"prompt": "Which way?", "response_1": "Left.", "response_2": "Right.", "response_3": "Back."}
 
@@ -523,3 +526,52 @@ def test_importing_more_takes_no_more_statements_than_chunks(tmp_path):
                 ]
             )
     assert counts[0] == counts[1] and max(counts[0]) < 40
+
+
+class Counted(dict):
+    """A dict that counts how often it is walked through."""
+
+    walks = 0
+
+    def values(self):
+        self.walks += 1
+        return super().values()
+
+    def items(self):
+        self.walks += 1
+        return super().items()
+
+
+def test_verify_does_not_walk_through_all_labels_for_every_event(tmp_path):
+    with Store.open(tmp_path / "f.db") as store:
+        rows = [
+            task(annotated(result("rating", "a", "answer1", rating=i)), **{**TWO, "prompt": f"p{i}"}) for i in range(9)
+        ]
+        store.take_in(found_in(tmp_path, *rows)[0])
+        for each in store.labels():
+            store.exclude([each.id], "no")
+            store.snapshot()
+        with store._database.reading() as connection:
+            replay = Replay()
+            replay.tables["label"] = labels = Counted()
+            chained(connection, replay)
+            assert replay.faults == [] and len(labels) == 9 and labels.walks == 0
+            replay.compare(connection)
+            assert replay.faults == []
+
+
+def test_agreement_counts_answers_not_pairs_of_them():
+    """Ten thousand people of one question are fifty million pairs."""
+    said = [("q", {"choice": "a" if i % 4 else "b"}) for i in range(10_000)]
+    agreement, pairs = agreement_of(said)
+    assert pairs == 10_000 * 9_999 // 2
+    assert agreement == pytest.approx((7_500 * 7_499 + 2_500 * 2_499) / (10_000 * 9_999))
+
+
+def test_completions_of_one_prompt_are_compared_with_the_first_alone(tmp_path, monkeypatch):
+    calls = []
+    same = imports._is_same_question
+    monkeypatch.setattr(imports, "_is_same_question", lambda first, row: calls.append(row) or same(first, row))
+    rows = [{"prompt": "p", "completion": f"c{i}", "label": True} for i in range(50)]
+    [label], _ = found_in(tmp_path, *rows, name="a.jsonl")
+    assert len(label.comparison.candidates) == 50 and len(calls) == 49

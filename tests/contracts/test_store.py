@@ -567,3 +567,23 @@ def test_every_answer_is_flushed_to_the_disk(tmp_path):
 def test_the_store_is_opened_without_torch():
     code = "import sys, tutelage.feedback.store; assert not {'torch', 'alembic', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_another_number_of_answers_holds_for_open_questions(store):
+    store.ask([question("open"), question("half", wanted=3), question("done"), question("gone"), question("other")])
+    ann, bob = store.labeller("ann"), store.labeller("bob")
+    for i, name in enumerate(("half", "done")):
+        [given] = store.claim(ann, names=[name])
+        store.answer(ann, given.id, given.lease, f"k{i}", {"tie": True})
+    store.withdraw(["gone"], "old")
+    assert store.want(2, ["open", "half", "done", "gone"]) == (2, 1)
+    assert store.want(2, ["open", "half", "done", "gone"]) == (0, 1)
+    assert [store.stats()["questions"][name] for name in ("wanted", "open")] == [2 + 2 + 1 + 1, 3]
+    for i, name in enumerate(("open", "half")):
+        [given] = store.claim(bob, names=[name])
+        assert store.answer(bob, given.id, given.lease, f"k{i}", {"tie": True}).state == "counted"
+    assert store.claim(bob, names=["done"]) == [] and store.open_questions() == ["open", "other"]
+    assert store.want(1) == (1, 0) and store.open_questions() == ["other"]
+    with pytest.raises(Refused, match="wanted is 0"):
+        store.want(0)
+    assert store.verify() == []

@@ -103,6 +103,32 @@ def withdraw(connection: Connection, at: float, names: Sequence[str], reason: st
     return len(going)
 
 
+def want(connection: Connection, at: float, wanted: int, names: Sequence[str] | None = None) -> tuple[int, int]:
+    """Asks this many answers of every open question (of these, if given), and of one that has more, as many as it has.
+
+    (how many questions changed, how many want fewer and stay decided). Checks want one answer, whatever is said.
+    """
+    if wanted < 1:
+        raise Refused(f"wanted is {wanted}, expected 1 or more answers.")
+    log = Log.of(connection, at)
+    columns = (Q.c.name, Q.c.wanted, Q.c.counted)
+    query = select(*columns).where(Q.c.purpose.is_(None), Q.c.withdrawn.is_(None), Q.c.wanted != wanted)
+    parts = [None] if names is None else [names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)]
+    rows = [
+        row
+        for part in parts
+        for row in connection.execute(query if part is None else query.where(Q.c.name.in_(list(part)))).all()
+    ]
+    going = [row for row in rows if row.counted < row.wanted]
+    now = {row.name: max(wanted, row.counted) for row in going if max(wanted, row.counted) != row.wanted}
+    if now:
+        log.add("wanted", {"questions": list(now), "wanted": wanted})
+        changes = [{"which": name, "number": number} for name, number in now.items()]
+        changing = update(Q).where(Q.c.name == bindparam("which")).values(wanted=bindparam("number"))
+        connection.execute(changing, changes)
+    return len(now), sum(row.counted >= row.wanted and row.wanted < wanted for row in rows)
+
+
 def _open() -> tuple[ColumnElement[bool], ...]:
     return Q.c.withdrawn.is_(None), Q.c.counted < Q.c.wanted
 

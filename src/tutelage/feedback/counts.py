@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from itertools import combinations
+from math import comb
 from statistics import median
 from typing import Any
 
@@ -80,10 +80,11 @@ def _seconds(times: list[dict[str, Any]]) -> float | None:
 
 def agreement_of(said: list[tuple[str, dict[str, Any]]]) -> tuple[float | None, int]:
     """(share of pairs of people with the same choice, tie or no choice, how many pairs); None where there are none."""
-    by_question: dict[str, list[str]] = defaultdict(list)
+    by_question: dict[str, Counter[str]] = defaultdict(Counter)
     for question, verdict in said:
         answer = {name: verdict[name] for name in ("choice", "ranking", "no_choice") if name in verdict}
         if answer:
-            by_question[question].append(json.dumps(answer, sort_keys=True))
-    pairs = [one == other for answers in by_question.values() for one, other in combinations(answers, 2)]
-    return (sum(pairs) / len(pairs) if pairs else None), len(pairs)
+            by_question[question][json.dumps(answer, sort_keys=True)] += 1
+    pairs = sum(comb(answers.total(), 2) for answers in by_question.values())
+    same = sum(comb(count, 2) for answers in by_question.values() for count in answers.values())
+    return (same / pairs if pairs else None), pairs

@@ -79,6 +79,12 @@ class Store:
         with self._database.writing() as connection:
             return asked.withdraw(connection, self._clock(), names, reason)
 
+    def want(self, wanted: int, names: Sequence[str] | None = None) -> tuple[int, int]:
+        """Asks this many answers of every open question, or of these; (how many changed, how many that want fewer are
+        decided and stay so)."""
+        with self._database.writing() as connection:
+            return asked.want(connection, self._clock(), wanted, names)
+
     def open_questions(self, policy: str | None = None) -> list[str]:
         """Asked, neither withdrawn nor satisfied, in the order in which they are offered; of one policy, if given."""
         with self._database.reading() as connection:

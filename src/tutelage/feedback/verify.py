@@ -62,6 +62,7 @@ class Replay:
         self.places: dict[tuple[str, str], str] = {}
         self.candidates: dict[str, list[str]] = {}
         self.plays: dict[str, tuple[str | None, int]] = {}
+        self.labels: dict[str, Row] = {}  # by id
 
     def take(self, row: Any) -> None:
         """One more event; what makes no sense after those before is a fault."""
@@ -91,6 +92,14 @@ class Replay:
         if body["name"] in self.tables["question"]:
             self.fault(event, f"the question {body['name']} was asked before")
         self.tables["question"][body["name"]] = {**body, "asked": event.seq, "counted": 0, "withdrawn": None}
+
+    def wanted(self, event: Event) -> None:
+        """Another number of answers, for questions that were open."""
+        for name in event.body["questions"]:
+            row = self.tables["question"][name]
+            if row["withdrawn"] is not None or row["counted"] >= row["wanted"]:
+                self.fault(event, f"the question {name} was not open")
+            row["wanted"] = max(event.body["wanted"], row["counted"])
 
     def withdrawn(self, event: Event) -> None:
         self.tables["question"][event.body["question"]]["withdrawn"] = event.seq
@@ -143,7 +152,8 @@ class Replay:
         if question["counted"] > question["wanted"]:
             self.fault(event, f"one answer more than the {question['wanted']} that {row['question']} wants is counted")
         columns = {"id": event.id, "question": row["question"], "labeller": event.actor, "state": state}
-        self.tables["label"][event.seq] = {"seq": event.seq, **columns, "retracted": None, "excluded": False}
+        label = {"seq": event.seq, **columns, "retracted": None, "excluded": False}
+        self.tables["label"][event.seq] = self.labels[event.id] = label
 
     def held(self, event: Event) -> Row:
         """The assignment that an act is about; it is the actor's, and has not been answered or skipped."""
@@ -172,13 +182,12 @@ class Replay:
         row |= {"state": "leased", "seq": event.seq}
 
     def excluded(self, event: Event) -> None:
-        wanted = set(event.body["labels"])
-        for row in self.tables["label"].values():
-            row["excluded"] = event.body["excluded"] if row["id"] in wanted else row["excluded"]
+        for name in event.body["labels"]:
+            self.labels[name]["excluded"] = event.body["excluded"]
 
     def snapshot(self, event: Event) -> None:
-        body, labels = event.body, {row["id"]: row for row in self.tables["label"].values()}
-        digests = {name: self.tables["question"][labels[name]["question"]]["digest"] for name in body["labels"]}
+        body = event.body
+        digests = {name: self.tables["question"][self.labels[name]["question"]]["digest"] for name in body["labels"]}
         if sum_of({name: f"{self.hashes[name]} {digest}" for name, digest in digests.items()}) != body["sha256"]:
             self.fault(event, f"the snapshot {body['snapshot']} has not the labels that its hash tells")
         row = {"id": body["snapshot"], "seq": event.seq, "sha256": body["sha256"], "labels": len(body["labels"])}
@@ -258,6 +267,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 ACTS: dict[str, Callable[[Replay, Event], None]] = {
     "asked": Replay.asked,
+    "wanted": Replay.wanted,
     "withdrawn": Replay.withdrawn,
     "labeller": Replay.labeller,
     "guideline": Replay.guideline,

@@ -16,7 +16,7 @@ from tutelage.data.files import ReadReport
 from tutelage.feedback.asking import Asking
 from tutelage.feedback.store import Store
 from tutelage.studio.asking import ask_known, questions
-from tutelage.studio.settings import Settings, settings
+from tutelage.studio.settings import Settings, says_wanted, settings
 
 FIRST, MORE = 200, 2000  # questions asked before the page opens, and in one transaction afterwards
 
@@ -25,6 +25,7 @@ FIRST, MORE = 200, 2000  # questions asked before the page opens, and in one tra
 class Project:
     """folder: where sessions, project.json and (for a run) live.json are; store: URL or path; source: pairs to ask.
 
+    wanted: answers to each open question, where that was said (on the command line, or in project.json)
     also: adds further pages to the server of this project; opens: path of the page that the first link leads to
     """
 
@@ -32,6 +33,7 @@ class Project:
     store: str | Path
     settings: Settings
     source: str | None = None
+    wanted: int | None = None
     also: Callable[[FastAPI], None] | None = None
     opens: str = ""
 
@@ -60,7 +62,8 @@ def chosen(file: str | None, from_run: Path | None, folder: Path | None, store: 
         found = folder or Path()
         if found.exists() and not found.is_dir():
             raise InputError(f"--project {found} is a file, not a folder. To label its pairs: tutelage label {found}.")
-    return Project(found, store or found / "feedback.db", settings(found), file)
+    told = settings(found)
+    return Project(found, store or found / "feedback.db", told, file, told.wanted if says_wanted(found) else None)
 
 
 def _safe(name: str) -> str:
@@ -70,7 +73,8 @@ def _safe(name: str) -> str:
 def with_settings(project: Project, **given: Any) -> Project:
     """The same with these settings; None leaves one as project.json says."""
     changes = {name: value for name, value in given.items() if value is not None}
-    return replace(project, settings=replace(project.settings, **changes))
+    wanted = changes.get("wanted", project.wanted)
+    return replace(project, settings=replace(project.settings, **changes), wanted=wanted)
 
 
 def ask(project: Project, store: Store, says: threading.Event, stop: threading.Event) -> ReadReport:
@@ -84,17 +88,30 @@ def ask(project: Project, store: Store, says: threading.Event, stop: threading.E
     try:
         ask_known(project.folder, project.settings, store)
         if project.source is None:
+            print_wanted(project, [store.want(project.wanted)] if project.wanted else [])
             return report
+        changes: list[tuple[int, int]] = []
         for part in parts(questions(project.source, project.settings, report)):
-            store.ask(part)
+            names = store.ask(part)
+            changes += [store.want(project.wanted, names)] if project.wanted else []
             says.set()
             if stop.is_set():
                 return report
+        print_wanted(project, changes)
         if report.rows_read == sum(report.dropped.values()):
             raise InputError(f"{project.source}: none of its {report.rows_read} rows can be asked: {report}.")
     finally:
         says.set()
     return report
+
+
+def print_wanted(project: Project, changes: list[tuple[int, int]]) -> None:
+    """What another number of answers changed. changes: of Store.want"""
+    changed, decided = (sum(each) for each in zip(*changes)) if changes else (0, 0)
+    if changed:
+        print(f"{changed} open questions want {project.wanted} answers from now on.", flush=True)
+    if decided:
+        print(f"{decided} questions are decided by fewer than {project.wanted} answers and stay so.", flush=True)
 
 
 def refuse_unreadable(project: Project) -> None:

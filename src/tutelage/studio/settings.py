@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +52,12 @@ class Settings:
     @property
     def shares(self) -> Shares:
         return Shares(self.repeat, self.swap, self.gold_share if self.gold else 0.0, bool(self.qualification))
+
+
+def says_wanted(folder: Path) -> bool:
+    """Whether project.json, which `settings` could read, names the number of answers."""
+    path = folder / "project.json"
+    return path.exists() and "wanted" in json.loads(path.read_bytes())
 
 
 def settings(folder: Path) -> Settings:

@@ -125,6 +125,44 @@ def test_a_stop_string_ends_a_turn_wherever_its_tokens_part(tiny_policy):
         drawn(tiny_policy, stop_strings=("a",))
 
 
+BYTES = sorted({*"ありがとう🏳️‍🌈 Ж.".encode(), 0})
+
+
+def spoken(tokens, quiet=()):
+    """A token a byte, as a byte-level tokenizer falls back to them; `quiet` ones are special and have no text."""
+    return bytes(BYTES[token] for token in tokens if token not in quiet).decode(errors="replace")
+
+
+@pytest.mark.parametrize("wanted", ["ありがとう", "🏳️‍🌈", "Ж", "う. "])
+@pytest.mark.parametrize("quiet", [0, 3, 60])
+def test_a_stop_string_is_found_whatever_its_letters_take(wanted, quiet):
+    """Also after and between tokens that have no text, and only once its last byte is there."""
+    silent = len(BYTES)
+    said = [BYTES.index(each) for each in ("Ж " * 9 + wanted).encode()]
+    said = [*said[:-2], *[silent] * quiet, *said[-2:]]
+
+    def text(tokens):
+        return spoken(tokens, quiet=(silent,))
+
+    starts = "Ж " * 9 if wanted == "Ж" else ""  # it has been said before
+    assert native.says_stop((wanted, "never"), text, said)
+    assert native.says_stop((wanted,), text, said[:-1]) == bool(starts)
+    assert not native.says_stop((wanted + "!",), text, said)
+
+
+def test_a_stop_string_is_looked_for_in_the_end_of_a_turn_alone():
+    """A turn of a thousand tokens is not read from its beginning at each of them."""
+    read = []
+
+    def text(tokens):
+        read.append(len(tokens))
+        return spoken(tokens)
+
+    turn = [BYTES.index(each) for each in ("Ж " * 500).encode()]
+    assert not native.says_stop(("ありがとう",), text, turn)
+    assert sum(read) <= 3 * (len("ありがとう".encode()) + 8)
+
+
 def test_a_constraint_is_kept_to_and_replayed(tiny_policy):
     """Every other token must be the one after the one before: a grammar as a function."""
 

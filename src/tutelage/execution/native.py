@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.execution.decoding import Decoder, decoder_of
+from tutelage.data.errors import InputError
+from tutelage.data.pretrained import context_tokens
+from tutelage.execution.decoding import Decoder, Rereading, agrees, decoder_of, say_once
 from tutelage.formulas import sampling
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import Batch, Environment, Episode, Finish, Key, Trajectory, Turn, padded
@@ -127,6 +129,7 @@ class NativeSampler:
         self.stop_tokens = frozenset(stop_tokens)
         self.text, self.allowed = text, allowed
         self.decoder: Decoder | None = None
+        self.proven = 0  # tokens up to which replies were compared with a pass over whole sequences
         self.device = next(policy.parameters()).device
 
     def publish(self) -> None:
@@ -134,10 +137,36 @@ class NativeSampler:
 
     @torch.no_grad()
     def sample(self, environment: Environment, keys: Sequence[Key]) -> Batch:
-        """One episode for every key, in their order."""
-        rows = begun(environment, keys, self.seed)
+        """One episode for every key, in their order.
+
+        The same keys in the same batches give the same bits again. In other batches (another `episodes_at_once`, other
+        neighbors) products are rounded differently: log-probs then differ by up to about 3e-5 nats, and a draw that
+        close to the boundary between two tokens takes the other one, after which that episode goes another way.
+
+        Replies that are a quarter longer than any before are compared with a pass over whole sequences. Where that
+        pass disagrees, all are drawn again without a cache, and so is everything after.
+
+        raises InputError: where an episode outgrows the positions of the model
+        """
         self.decoder = self.decoder or decoder_of(self.policy)
-        self._run(deque(sorted(rows, key=lambda row: (len(row.tokens), row.tokens))), self.decoder)
+        batch = self._sample(environment, keys, self.decoder)
+        longest = int(batch.lengths_B.max())
+        if isinstance(self.decoder, Rereading) or not 1.25 * self.proven < longest <= self.policy.rotary_length:
+            return batch
+        if agrees(self.policy, batch):
+            self.proven = longest
+            return batch
+        say_once(
+            self.policy,
+            f"a key-value cache gives other log-probs than a pass over the whole of {longest} tokens, so every "
+            "reply is read anew at each token, which is slow",
+        )
+        self.decoder = Rereading(self.policy)
+        return self._sample(environment, keys, self.decoder)
+
+    def _sample(self, environment: Environment, keys: Sequence[Key], decoder: Decoder) -> Batch:
+        rows = begun(environment, keys, self.seed)
+        self._run(deque(sorted(rows, key=lambda row: (len(row.tokens), row.tokens))), decoder)
         return finished(rows, keys, self.device)
 
     def _run(self, queue: deque[Row], decoder: Decoder) -> None:
@@ -150,7 +179,7 @@ class NativeSampler:
                 new = [queue.popleft() for _ in range(min(len(queue), slots - len(rows)))]
                 decoder.add(new)
                 rows += new
-            tokens, log_probs, supports = self._draw(decoder.step(rows), rows)
+            tokens, log_probs, supports = self._draw(self._logits(decoder, rows), rows)
             for place, (row, token, log_prob) in enumerate(zip(rows, tokens.tolist(), log_probs.tolist(), strict=True)):
                 row.say(token, log_prob, None if supports is None else supports[place])
                 stopped = token in self.stop_tokens or says_stop(self.settings.stop_strings, self.text, row.turn)
@@ -160,6 +189,18 @@ class NativeSampler:
             if len(alive) < len(rows):
                 decoder.keep(alive)
                 rows = [rows[place] for place in alive]
+
+    def _logits(self, decoder: Decoder, rows: Sequence[Row]) -> Tensor:
+        try:
+            return decoder.step(rows)
+        except (IndexError, RuntimeError) as error:
+            longest, limit = max(len(row.tokens) for row in rows), context_tokens(self.policy.model)
+            if limit is None or longest <= limit:
+                raise
+            raise InputError(
+                f"an episode has grown to {longest} tokens, and the model has positions for {limit}. Shorten the "
+                "prompts or what the other side says, lower max_new_tokens, or take fewer turns."
+            ) from error
 
     def _draw(self, logits_BV: Tensor, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor | None]:
         """(tokens [B], their log-probs [B] in fp32, packed supports [B, ⌈V/8⌉] or None: any could come)."""
@@ -212,12 +253,20 @@ def finished(rows: Sequence[Row], keys: Sequence[Key], device: torch.device) -> 
 
 
 def says_stop(stop_strings: Sequence[str], text: Callable[[Sequence[int]], str] | None, turn: Sequence[int]) -> bool:
-    """Whether the newest token of a turn has completed one of these texts."""
+    """Whether the newest token of a turn has completed one of these texts.
+
+    A letter may take several tokens, one a byte at most, and special tokens have no text. So the end of the turn is
+    read from as many tokens as the longest text has bytes, and from more until they hold as many whole letters.
+    """
     if not stop_strings or text is None:
         return False
     longest = max(map(len, stop_strings))
-    said = text(turn[-longest - 8 :])  # a token has a character at least, save a few that have none
-    return any(each in said for each in stop_strings)
+    tokens = max(len(each.encode()) for each in stop_strings) + 8
+    while True:
+        said = text(turn[-tokens:])
+        if tokens >= len(turn) or len(said.replace("\ufffd", "")) > longest:
+            return any(each in said for each in stop_strings)
+        tokens *= 2
 
 
 def close_ranks(alive: Sequence[bool]) -> list[int]:

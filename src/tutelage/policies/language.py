@@ -7,16 +7,19 @@ mask to get wrong, and positions count from 0. The language-model head runs on t
 from __future__ import annotations
 
 import copy
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.errors import InputError
 from tutelage.data.linear import Linear, quickened
 from tutelage.data.trunk import Numerics, last_states, trunk
 from tutelage.formulas import kl, likelihood, sampling
 from tutelage.policies.head import said
+from tutelage.policies.length_limits import rotary_length
 from tutelage.trajectory import Batch, Evaluation
 
 
@@ -30,9 +33,20 @@ class LanguagePolicy(nn.Module):
         self.model = quickened(model)
         self.temperature, self.numerics = temperature, numerics
         self.head_is_plain = _head_is_plain(model)
+        self.rotary_length = rotary_length(model)
 
     def states(self, batch: Batch) -> Tensor:
-        """[B, T+1, d] last hidden state at every observation."""
+        """[B, T+1, d] last hidden state at every observation.
+
+        raises InputError: where the model's rotary positions depend on the length of the whole batch
+        """
+        longest = batch.observations.shape[1]
+        if longest > self.rotary_length:
+            raise InputError(
+                f"a sequence of {longest} tokens: past {self.rotary_length:.0f} the rotary positions of this model "
+                "(dynamic or longrope scaling) depend on the longest sequence of a batch, so an action has no one "
+                "log-prob. Keep prompt and reply within that length."
+            )
         return last_states(self.model, batch.observations, self.numerics)
 
     def action_logits(self, states_BSd: Tensor, batch: Batch) -> Tensor:
@@ -148,7 +162,9 @@ def with_lora(model: Any, rank: int) -> Any:
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    return get_peft_model(model, config).eval()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="peft")  # how it fits its settings to layers of experts and Conv1D
+        return get_peft_model(model, config).eval()
 
 
 @torch.no_grad()

@@ -36,6 +36,8 @@ BEGINNINGS = [
     "tis",
     '"',
     ",",
+    '[{"role": "user", "content": "a"}]',
+    '\'[{"role": "user", "content": "a"}]',
 ]
 TEXTS = [f"{start}{rest}" for start, rest in product(BEGINNINGS, ["", "1+1", '\'tis, said "he"\r\n-so'])]
 

@@ -211,7 +211,7 @@ def write_csv(path: Path, rows: Rows) -> None:
 def cell(value: Any) -> Any:
     """What stands in the cell; reading the CSV file (`data.files`) undoes it."""
     if isinstance(value, (list, dict)):
-        value = json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False)  # it begins with a bracket, so with no formula
     return protect(value) if isinstance(value, str) else value
 
 

@@ -222,11 +222,13 @@ class Evaluation:
     log_probs_BT: [B, T] log π(a_t|s_t), fp32, at the sampling temperature
     entropy_BT: [B, T] nats; for reports, it may be NaN where a gradient is being computed
     values_BS: [B, T+1] V(s_t), the last real one being the state after the last action
+    rounding: torch.finfo(dtype).eps where matrix products were computed below fp32, else 0
     """
 
     log_probs_BT: Tensor
     entropy_BT: Tensor
     values_BS: Tensor
+    rounding: float = 0.0
 
 
 class ActorCritic(Protocol):

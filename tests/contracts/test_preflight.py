@@ -12,11 +12,14 @@ from tests.conftest import FAMILIES, letters_tokenizer
 from tests.resuming import kind_of_run
 from transformers import AutoModelForCausalLM, GPT2Config
 
+from tutelage.algorithms.ppo import PPOConfig, improve
 from tutelage.cli import run_command
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
+from tutelage.data.trunk import Numerics
 from tutelage.environments.language import Language
 from tutelage.execution import preflight as checks
+from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.policies.language import Frozen, LanguagePolicy, SharedCritic, with_lora
 from tutelage.rewards.language import TextScore
@@ -298,3 +301,66 @@ def test_a_check_that_cannot_be_made_has_failed(flight):
 
     found = checks.attempted(broken, flight, None)
     assert found.passed is False and "no reward model" in found.found
+
+
+def count_tokens(flight, act):
+    """Tokens that the policy's trunk reads, and those of sampled episodes, while `act` runs."""
+    read = []
+    hook = flight.policy.model.base_model.register_forward_pre_hook(
+        lambda module, given, named: read.append(named["input_ids"].numel()), with_kwargs=True
+    )
+    sample = flight.sampler.sample
+
+    def counted(environment, keys):
+        before, batch = len(read), sample(environment, keys)
+        del read[before:]
+        read.append(int((batch.lengths_B + 1).sum()))
+        return batch
+
+    flight.sampler.sample = counted
+    act()
+    hook.remove()
+    flight.sampler.sample = sample
+    return sum(read)
+
+
+def test_it_costs_less_than_two_training_steps(flight):
+    """The cheapest step there is: one epoch. Every check used to read the whole probe again, 16 replies alone, too."""
+    config = PPOConfig(trajectories=16, epochs=1, learning_rate=0.0, value_learning_rate=0.0)
+    learner = LocalLearner({"all": (flight.actor_critic.parameters(), 0.0)})
+
+    def train():
+        batch = flight.sampler.sample(flight.environment, flight.keys(0, config.trajectories))
+        improve(config, batch, flight.score(batch), 0.1, flight.actor_critic, Frozen(flight.policy), learner)
+
+    step = count_tokens(flight, train)  # the reference is a copy, which the count leaves out
+    assert count_tokens(flight, lambda: checks.preflight(flight)) <= 2 * step
+
+
+def test_each_check_is_told_as_soon_as_it_is_made(flight):
+    told = []
+
+    def score(batch):
+        told.append("the reward is asked")
+        return batch.at_last_action(torch.arange(len(batch)).float())
+
+    checks.preflight(replace(flight, score=score), lambda finding: told.append(finding.name))
+    assert told[0] == "the probe" and told[1] == "dropout is off"
+    assert told.index("sampler is learner") < told.index("the reward is asked")
+    assert all(each.seconds >= 0 for each in checks.preflight(flight))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "lora"])
+def test_a_healthy_run_passes_in_bf16(family):
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(FAMILIES.get(family, FAMILIES["llama"])).eval()
+    flight = flight_of(with_lora(model, 2) if family == "lora" else model)
+    policy = LanguagePolicy(flight.policy.model, 0.7, Numerics("bf16"))
+    sampler = NativeSampler(policy, [EOS], 0, SETTINGS)
+    low = replace(flight, policy=policy, actor_critic=SharedCritic(policy), reference=Frozen(policy), sampler=sampler)
+    assert not failures(low), checks.preflight(low)
+    assert "new weights arrive" in failures(stale(low))
+
+
+def test_a_run_of_few_episodes_has_a_small_probe(flight):
+    assert not failures(replace(flight, episodes=2))

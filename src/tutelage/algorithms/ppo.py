@@ -19,6 +19,7 @@ from tutelage.algorithms.kl_controller import KLController
 from tutelage.algorithms.peak import Peak
 from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
+from tutelage.formulas.parity import ParityGap, parity_gap
 from tutelage.runs.run import Run
 from tutelage.trajectory import (
     ActorCritic,
@@ -44,7 +45,8 @@ class PPOConfig:
     kl_horizon: episodes; the controller's time constant
     value_weight: of the value loss, where value and policy share a trunk
     tokens_at_once: padded steps a micro-batch
-    parity_tolerance_nats: how far sampler and learner may differ on one action
+    parity_tolerance_nats: how far sampler and learner may differ on one action, in fp32; in a lower precision the mean
+        and the 99 % quantile over actions are judged by its rounding (formulas.parity)
     truncation_score: replaces the score of a cut-off episode, after which nothing follows; None keeps its own score,
         and V(s_T) follows it only where the reward is paid step by step (`Finish.TRUNCATED`)
     stop_at_peak: steps without a higher held-out score after which the run ends and takes the weights of the peak; 0
@@ -141,7 +143,7 @@ def aimed(
     """
     score_BT, terminated_B = penalised(config, batch, score_BT)
     old, reference_BT = remembered(actor_critic, reference, batch, config.tokens_at_once)
-    gap_nats = refuse_mismatch(old.log_probs_BT, batch, config.parity_tolerance_nats)
+    gap = refuse_mismatch(old, batch, config.parity_tolerance_nats)
     kl_BT = kl.k1(old.log_probs_BT, reference_BT).masked_fill(~batch.mask_BT, 0.0)
     rewards_BT = batch.rewards_BT + score_BT - coefficient * kl_BT
     terminated_B = terminated_B | ~batch.bootstrap_B  # a score of the whole text closes its episode
@@ -159,7 +161,8 @@ def aimed(
     return targets, {
         **described(batch, score_BT, kl_BT),
         **targets_described(batch, score_BT, advantages_BT, returns_BT),
-        "sampler_gap_nats": gap_nats,
+        "sampler_gap_nats": gap.largest,
+        "sampler_gap_mean_nats": gap.mean,
         "entropy_nats": float(masked.mean(old.entropy_BT, batch.mask_BT)),
         "explained_variance": explained_variance(old.values_BS[:, :-1], returns_BT, batch.mask_BT),
         "kl_coefficient": coefficient,
@@ -215,23 +218,27 @@ def remembered(
 ) -> tuple[Evaluation, Tensor]:
     """What the policy that acted and the reference say of the batch, before any update."""
 
+    roundings = set[float]()
+
     def both(part: Batch) -> tuple[Tensor, ...]:
         old = actor_critic(part)
+        roundings.add(old.rounding)
         return old.log_probs_BT, old.entropy_BT, old.values_BS, reference(part)
 
     log_probs_BT, entropy_BT, values_BS, reference_BT = in_parts(both, batch, steps_at_once)
-    return Evaluation(log_probs_BT, entropy_BT, values_BS), reference_BT
+    return Evaluation(log_probs_BT, entropy_BT, values_BS, max(roundings)), reference_BT
 
 
-def refuse_mismatch(log_probs_BT: Tensor, batch: Batch, tolerance_nats: float) -> float:
-    """The largest gap between the learner's and the sampler's log-probs of the actions taken; too large, it raises."""
-    gap = (log_probs_BT - batch.behaviour_log_probs_BT).abs().masked_fill(~batch.mask_BT, 0.0).max()
-    if not gap <= tolerance_nats:
+def refuse_mismatch(old: Evaluation, batch: Batch, tolerance_nats: float) -> ParityGap:
+    """The gap between the learner's and the sampler's log-probs of the actions taken; too large, it raises."""
+    gap = parity_gap(old.log_probs_BT, batch.behaviour_log_probs_BT, batch.mask_BT)
+    if not gap.within(tolerance_nats, old.rounding):
         raise SamplerMismatchError(
-            f"the learner's log-probs differ from the sampler's by up to {float(gap):.4g} nats a token (at most "
-            f"{tolerance_nats:g} expected): the sampler has other weights, another temperature or another mask."
+            f"the learner's log-probs differ from the sampler's by {gap.mean:.3g} nats a token in the mean, "
+            f"{gap.high:.3g} at the 99 % quantile, {gap.largest:.3g} at most (tolerance {tolerance_nats:g}): "
+            "the sampler has other weights, another temperature or another mask."
         )
-    return float(gap)
+    return gap
 
 
 def described(batch: Batch, score_BT: Tensor, kl_BT: Tensor) -> dict[str, float]:

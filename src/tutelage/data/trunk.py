@@ -30,9 +30,9 @@ class Numerics:
     recompute: bool = False
 
     @property
-    def rounding_nats(self) -> float:
-        """How far two right computations of one action's log-prob may lie apart (0: the caller knows better)."""
-        return 0.0 if self.precision == "fp32" else 0.1
+    def rounding(self) -> float:
+        """torch.finfo(dtype).eps of a precision below fp32: what two right computations may differ by; 0 in fp32."""
+        return 0.0 if self.precision == "fp32" else torch.finfo(torch.bfloat16).eps
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")

@@ -114,6 +114,8 @@ class NativeSampler:
     allowed: which tokens may come next (constrained decoding)
     """
 
+    samples_in_fp32 = True  # whatever the precision of the learner's forward passes
+
     def __init__(
         self,
         policy: LanguagePolicy,

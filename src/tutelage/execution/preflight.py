@@ -2,15 +2,18 @@
 
 The field's costliest bugs (a sampler with stale weights, an adapter that was never delivered, a wrong pad mask, a
 temperature on one side) change no shape and raise no error, and show at once to whoever compares two numbers that must
-be equal. A probe of a few replies is drawn by the run's own sampler; nothing that is checked is changed.
+be equal. A probe of a few replies is drawn by the run's own sampler and read once; what needs further forward passes
+takes a quarter of it. All checks together cost less than two training steps, unless every reply gets the same reward.
+Nothing that is checked is changed.
 """
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +23,8 @@ from tutelage.data.errors import InputError
 from tutelage.data.pretrained import free_bytes
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
+from tutelage.execution.exact_parity import in_full_precision
+from tutelage.formulas.parity import MEAN_ROUNDINGS, ParityGap, parity_gap
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import ActorCritic, Batch, Key, LogProbs, Sampler, Score
 
@@ -27,12 +32,19 @@ PROBE_STEP = 2**32 - 64  # no training step: its random streams are its own
 PROBE_EPISODES = 16
 FURTHER_PROBES = 16  # drawn while every reply so far got the same reward: a sparse reward is no broken one
 NUDGE = 0.02  # relative change of the weights by which their arrival at the sampler is seen
+ROUNDED_NUDGE = 0.1  # where the sampler computes in a lower precision, too: rounding hides a small one
+FOLLOWS = 0.25  # of the mean change of log-probs, that sampler and learner may still differ by after it
 SIGMAS = 5.0
 
 
 @dataclass(frozen=True)
 class Flight:
-    """What is about to train. tolerance_nats: between sampler and learner, an action. noisy: the reward draws lots."""
+    """What is about to train.
+
+    tolerance_nats: between sampler and learner, an action, in fp32
+    noisy: the reward draws lots
+    episodes: of the probe; as many as a training step has, where it has fewer than 16
+    """
 
     policy: LanguagePolicy
     actor_critic: ActorCritic
@@ -45,6 +57,15 @@ class Flight:
     tokens_at_once: int = 1024
     tolerance_nats: float = 1e-3
     noisy: bool = False
+    episodes: int = PROBE_EPISODES
+
+    def keys(self, step: int, episodes: int) -> list[Key]:
+        prompts = len(self.environment.prompts)
+        return [Key(step, number % prompts, number // prompts) for number in range(episodes)]
+
+    @property
+    def rounding(self) -> float:
+        return self.policy.numerics.rounding
 
 
 @dataclass(frozen=True)
@@ -55,37 +76,84 @@ class Finding:
     found: str
     remedy: str = ""
     name: str = ""
+    seconds: float = 0.0
 
 
-Check = Callable[[Flight, Batch], Finding]
+class Probe:
+    """The replies that all checks look at, and what several of them read there, computed once.
+
+    batch: every reply     few: a quarter of them, two at least, the shortest and the longest among them
+    """
+
+    def __init__(self, flight: Flight) -> None:
+        self.flight = flight
+        self.batch = flight.sampler.sample(flight.environment, flight.keys(PROBE_STEP, flight.episodes))
+        order = torch.argsort(self.batch.lengths_B, stable=True).tolist()
+        spread = torch.linspace(0, len(order) - 1, max(2, len(order) // 4)).round().long().tolist()
+        self.few = self.batch.select([order[place] for place in dict.fromkeys(spread)])
+
+    @cached_property
+    def said(self) -> dict[str, Tensor]:
+        """[N] of every action: its log_prob; the mean and the variance of log π(a) under π in its state; the
+        probability of an end there. One forward pass; the logits of one reply at a time are kept."""
+        flight, batch = self.flight, self.batch
+        found: dict[str, list[Tensor]] = {"log_prob": [], "mean": [], "variance": [], "end": []}
+        with torch.no_grad():
+            states_BSd = flight.policy.states(batch)
+            for row in range(len(batch)):
+                one = batch.select([row])
+                logits_NV = flight.policy.action_logits(states_BSd[[row], : one.mask_BT.shape[1] + 1], one).float()
+                log_probs_NV = (logits_NV / flight.policy.temperature).log_softmax(-1)
+                probs_NV, finite_NV = log_probs_NV.exp(), log_probs_NV.clamp(min=-1e4)  # of probability 0: adds nothing
+                mean_N = (probs_NV * finite_NV).sum(-1)
+                ends = [token for token in flight.stop_tokens if 0 <= token < probs_NV.shape[-1]]
+                found["log_prob"].append(log_probs_NV.gather(1, one.actions[one.mask_BT][:, None])[:, 0])
+                found["mean"].append(mean_N)
+                found["variance"].append((probs_NV * (finite_NV - mean_N[:, None]) ** 2).sum(-1))
+                found["end"].append(probs_NV[:, ends].sum(-1))
+        return {name: torch.cat(rows) for name, rows in found.items()}
+
+    @cached_property
+    def score_BT(self) -> Tensor:
+        return self.flight.score(self.batch)
 
 
-def preflight(flight: Flight) -> list[Finding]:
-    """Every check on one probe, in the order in which their failures explain each other."""
-    batch = flight.sampler.sample(flight.environment, probe_keys(len(flight.environment.prompts), PROBE_STEP))
-    return [replace(attempted(check, flight, batch), name=name) for name, check in CHECKS.items()]
+Check = Callable[[Flight, Probe], Finding]
 
 
-def probe_keys(prompts: int, step: int) -> list[Key]:
-    return [Key(step, number % prompts, number // prompts) for number in range(PROBE_EPISODES)]
+def preflight(flight: Flight, tell: Callable[[Finding], None] = lambda finding: None) -> list[Finding]:
+    """Every check on one probe, in the order in which their failures explain each other.
+
+    tell: hears each finding as soon as it is made; the first is that the probe was drawn
+    """
+    began = time.monotonic()
+    probe = Probe(flight)
+    tell(Finding(None, f"{len(probe.batch)} replies drawn", name="the probe", seconds=time.monotonic() - began))
+    findings: list[Finding] = []
+    for name, check in CHECKS.items():
+        began = time.monotonic()
+        found = attempted(check, flight, probe)
+        findings.append(replace(found, name=name, seconds=round(time.monotonic() - began, 3)))
+        tell(findings[-1])
+    return findings
 
 
-def attempted(check: Check, flight: Flight, batch: Batch) -> Finding:
+def attempted(check: Check, flight: Flight, probe: Probe) -> Finding:
     """A check that cannot be made is one that failed."""
     try:
-        return check(flight, batch)
+        return check(flight, probe)
     except (InputError, RuntimeError, ValueError, IndexError) as error:
         return Finding(False, str(error), "mend what the message names")
 
 
-def dropout_is_off(flight: Flight, batch: Batch) -> Finding:
+def dropout_is_off(flight: Flight, probe: Probe) -> Finding:
     module = flight.actor_critic if isinstance(flight.actor_critic, nn.Module) else flight.policy
     active = [
         name for name, each in module.named_modules() if isinstance(each, nn.Dropout) and each.training and each.p
     ]
     with torch.no_grad():
-        first, second = (flight.actor_critic(batch).log_probs_BT for _ in range(2))
-    gap = largest(first - second, batch.mask_BT)
+        first, second = (flight.actor_critic(probe.few).log_probs_BT for _ in range(2))
+    gap = parity_gap(first, second, probe.few.mask_BT).largest
     return Finding(
         not active and gap == 0.0,
         f"{len(active)} active dropout layers, two passes differ by {gap:.2g} nats",
@@ -93,39 +161,43 @@ def dropout_is_off(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def sampler_is_learner(flight: Flight, batch: Batch) -> Finding:
-    gap = parity_gap(flight, batch)
+def sampler_is_learner(flight: Flight, probe: Probe) -> Finding:
+    batch = probe.batch
+    said_BT = torch.zeros_like(batch.behaviour_log_probs_BT).masked_scatter(batch.mask_BT, probe.said["log_prob"])
+    gap = parity_gap(said_BT, batch.behaviour_log_probs_BT, batch.mask_BT)
+    allowed = (
+        f"{flight.tolerance_nats:g}" if not flight.rounding else f"{MEAN_ROUNDINGS * flight.rounding:g} in the mean"
+    )
     return Finding(
-        gap <= flight.tolerance_nats,
-        f"log-probs differ by at most {gap:.2g} nats an action (allowed {flight.tolerance_nats:g})",
+        gap.within(flight.tolerance_nats, flight.rounding),
+        f"log-probs differ by {gap.mean:.2g} nats an action in the mean, {gap.largest:.2g} at most (allowed {allowed})",
         "give both the same weights, temperature and precision",
     )
 
 
-def new_weights_arrive(flight: Flight, batch: Batch) -> Finding:
+def new_weights_arrive(flight: Flight, probe: Probe) -> Finding:
     """Nudges what learns, publishes, and looks whether the sampler follows; then puts every bit back."""
-    parameters = [each for each in flight.policy.parameters() if each.requires_grad]
-    with nudged(parameters):
+    exact = getattr(flight.sampler, "samples_in_fp32", False)
+    policy, rounding = (in_full_precision(flight.policy), 0.0) if exact else (flight.policy, flight.rounding)
+    parameters = [each for each in policy.parameters() if each.requires_grad]
+    with nudged(parameters, NUDGE if not rounding else ROUNDED_NUDGE):
         flight.sampler.publish()
-        drawn = flight.sampler.sample(flight.environment, probe_keys(len(flight.environment.prompts), PROBE_STEP + 1))
-        with torch.no_grad():
-            moved = largest(flight.policy.log_probs(batch) - batch.behaviour_log_probs_BT, batch.mask_BT)
-        gap = parity_gap(flight, drawn)
+        drawn = flight.sampler.sample(flight.environment, flight.keys(PROBE_STEP + 1, len(probe.few)))
+        moved, gap = sampler_gap(policy, probe.few), sampler_gap(policy, drawn)
     flight.sampler.publish()
+    follows = gap.within(flight.tolerance_nats, rounding) and gap.mean <= FOLLOWS * moved.mean
     return Finding(
-        gap <= flight.tolerance_nats and moved > flight.tolerance_nats,
-        f"after a nudge that moved log-probs by {moved:.2g} nats, sampler and learner differ by {gap:.2g}",
+        follows and moved.largest > flight.tolerance_nats,
+        f"after a nudge that moved log-probs by {moved.mean:.2g} nats, sampler and learner differ by {gap.mean:.2g}",
         "hand the sampler the learner's weights at every publish, an adapter merged or delivered",
     )
 
 
-def samples_are_of_the_policy(flight: Flight, batch: Batch) -> Finding:
+def samples_are_of_the_policy(flight: Flight, probe: Probe) -> Finding:
     """Σ (log π(a) + H) over its deviation: near 0 for samples of π, far above where the tail was cut off."""
-    mean_N, spread_N = surprise(flight.policy, batch)
-    with torch.no_grad():
-        said_N = flight.policy.log_probs(batch)[batch.mask_BT]
-    spread = float(spread_N.sum().sqrt())
-    sigmas = float((said_N - mean_N).sum()) / spread if spread > 0 else 0.0
+    said = probe.said
+    spread = float(said["variance"].sum().sqrt())
+    sigmas = float((said["log_prob"] - said["mean"]).sum()) / spread if spread > 0 else 0.0
     return Finding(
         sigmas < SIGMAS,
         f"sampled log-probs are {sigmas:.1f} deviations above what the policy's own would be (allowed {SIGMAS:g})",
@@ -133,51 +205,51 @@ def samples_are_of_the_policy(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def reference_is_the_start(flight: Flight, batch: Batch) -> Finding:
+def reference_is_the_start(flight: Flight, probe: Probe) -> Finding:
     with torch.no_grad():
-        gap = largest(flight.policy.log_probs(batch) - flight.reference(batch), batch.mask_BT)
+        gap = parity_gap(flight.policy.log_probs(probe.few), flight.reference(probe.few), probe.few.mask_BT)
     return Finding(
-        gap <= 1e-5,
-        f"log-probs of policy and reference differ by at most {gap:.2g} nats at step 0",
+        gap.within(1e-5, flight.rounding),
+        f"log-probs of policy and reference differ by at most {gap.largest:.2g} nats at step 0",
         "take the reference from the weights that training starts with, at the policy's temperature",
     )
 
 
-def neighbours_do_not_matter(flight: Flight, batch: Batch) -> Finding:
-    worst = 0.0
+def neighbours_do_not_matter(flight: Flight, probe: Probe) -> Finding:
+    gaps, few = list[ParityGap](), probe.few
     with torch.no_grad():
-        together = flight.actor_critic(batch)
-        for row in range(len(batch)):
-            alone, steps = flight.actor_critic(batch.select([row])), int(batch.lengths_B[row])
-            mask = batch.mask_BT[row : row + 1, :steps]
-            worst = max(worst, largest(together.log_probs_BT[row : row + 1, :steps] - alone.log_probs_BT, mask))
-            values = together.values_BS[row : row + 1, :steps] - alone.values_BS[:, :-1]
-            worst = max(worst, largest(values, mask) / max(1.0, float(alone.values_BS.abs().max())))
+        together = flight.actor_critic(few)
+        for row in range(len(few)):
+            alone, steps = flight.actor_critic(few.select([row])), int(few.lengths_B[row])
+            mask = few.mask_BT[row : row + 1, :steps]
+            gaps.append(parity_gap(together.log_probs_BT[row : row + 1, :steps], alone.log_probs_BT, mask))
+            scale = max(1.0, float(alone.values_BS.abs().max()))
+            values_BT = together.values_BS[row : row + 1, :steps]
+            gaps.append(parity_gap(values_BT / scale, alone.values_BS[:, :-1] / scale, mask))
     return Finding(
-        worst <= 1e-4,
-        f"a reply alone and in a padded batch differ by at most {worst:.2g}",
+        all(gap.within(1e-4, flight.rounding) for gap in gaps),
+        f"a reply alone and in a padded batch differ by at most {max(gap.largest for gap in gaps):.2g}",
         "the model sees padding: mask it, count positions from the first real token, or pad on the right",
     )
 
 
-def cuts_do_not_matter(flight: Flight, batch: Batch) -> Finding:
+def cuts_do_not_matter(flight: Flight, probe: Probe) -> Finding:
     """The gradient of the probe's likelihood from one pass and from two."""
     parameters = [each for each in flight.policy.parameters() if each.requires_grad]
-    middle = len(batch) // 2
-    whole = gradient(flight.policy, [batch], parameters)
-    cut = gradient(flight.policy, [batch.select(range(middle)), batch.select(range(middle, len(batch)))], parameters)
-    scale = max(float(each.abs().max()) for each in whole) or 1.0
-    worst = max(float((a - b).abs().max()) for a, b in zip(whole, cut, strict=True)) / scale
+    few, middle = probe.few, len(probe.few) // 2
+    whole = gradient(flight.policy, [few], parameters)
+    cut = gradient(flight.policy, [few.select(range(middle)), few.select(range(middle, len(few)))], parameters)
+    apart = norm([a - b for a, b in zip(whole, cut, strict=True)]) / (norm(whole) or 1.0)
     return Finding(
-        worst <= 1e-3,
-        f"gradients of one pass and of two differ by {worst:.2g} of the largest",
+        apart <= max(1e-3, MEAN_ROUNDINGS * flight.rounding),
+        f"gradients of one pass and of two differ by {apart:.2g} of their norm",
         "a layer mixes the rows of a batch (batch norm, a mask over the batch): it cannot be trained in micro-batches",
     )
 
 
-def ends_are_actions(flight: Flight, batch: Batch) -> Finding:
+def ends_are_actions(flight: Flight, probe: Probe) -> Finding:
     """A reply that ended by itself ends in a stop token that counts, also where padding is the same token."""
-    wrong = 0
+    wrong, batch = 0, probe.batch
     for row in range(len(batch)):
         last = int(batch.lengths_B[row]) - 1
         stopped = int(batch.actions[row, last]) in set(flight.stop_tokens)
@@ -191,21 +263,18 @@ def ends_are_actions(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def an_end_can_be_reached(flight: Flight, batch: Batch) -> Finding:
+def an_end_can_be_reached(flight: Flight, probe: Probe) -> Finding:
     if not flight.stop_tokens:
         return Finding(None, "replies have a fixed length")
-    with torch.no_grad():
-        logits_NV = flight.policy.action_logits(flight.policy.states(batch), batch).float() / flight.policy.temperature
-    known = [token for token in flight.stop_tokens if 0 <= token < logits_NV.shape[-1]]
-    likely = float(logits_NV.softmax(-1)[:, known].sum(-1).max()) if known else 0.0
+    likely_N = probe.said["end"]
     return Finding(
-        likely > 1e-9,
-        f"the likeliest end in {len(logits_NV)} states has probability {likely:.2g}",
+        float(likely_N.max()) > 1e-9,
+        f"the likeliest end in {len(likely_N)} states has probability {float(likely_N.max()):.2g}",
         "check the tokenizer's eos_token against the model's vocabulary: no reply can end",
     )
 
 
-def one_beginning(flight: Flight, batch: Batch) -> Finding:
+def one_beginning(flight: Flight, probe: Probe) -> Finding:
     begin = flight.codec.tokenizer.bos_token_id
     doubled = sum(list(each[:2]) == [begin, begin] for each in flight.environment.prompts) if begin is not None else 0
     return Finding(
@@ -215,7 +284,7 @@ def one_beginning(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def chat_template_comes_round(flight: Flight, batch: Batch) -> Finding:
+def chat_template_comes_round(flight: Flight, probe: Probe) -> Finding:
     tokenizer: Any = flight.codec.tokenizer
     if not tokenizer.chat_template:
         return Finding(None, "the tokenizer has none")
@@ -233,11 +302,11 @@ def chat_template_comes_round(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def reward_reads_the_same_tokens(flight: Flight, batch: Batch) -> Finding:
+def reward_reads_the_same_tokens(flight: Flight, probe: Probe) -> Finding:
     other = getattr(flight.score, "codec", None)
     if other is None or other.tokenizer is flight.codec.tokenizer:
         return Finding(None, "the reward shares the policy's tokenizer")
-    prompts, responses = flight.codec.prompts_and_responses(batch)
+    prompts, responses = flight.codec.prompts_and_responses(probe.batch)
     texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True) if prompt + response]
     wrong = sum(other.prompt(text) != flight.codec.prompt(text) for text in texts)
     return Finding(
@@ -247,10 +316,9 @@ def reward_reads_the_same_tokens(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def reward_is_finite(flight: Flight, batch: Batch) -> Finding:
-    score_BT = flight.score(batch)
-    bad = int((~score_BT.isfinite()).sum())
-    outside = int((score_BT[~batch.mask_BT] != 0).sum())
+def reward_is_finite(flight: Flight, probe: Probe) -> Finding:
+    bad = int((~probe.score_BT.isfinite()).sum())
+    outside = int((probe.score_BT[~probe.batch.mask_BT] != 0).sum())
     return Finding(
         bad == 0 and outside == 0,
         f"{bad} scores are not finite, {outside} stand where the policy did not act",
@@ -258,8 +326,8 @@ def reward_is_finite(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def reward_is_deterministic(flight: Flight, batch: Batch) -> Finding:
-    gap = float((flight.score(batch) - flight.score(batch)).abs().max())
+def reward_is_deterministic(flight: Flight, probe: Probe) -> Finding:
+    gap = float((probe.score_BT - flight.score(probe.batch)).abs().max())
     return Finding(
         gap == 0.0 or flight.noisy,
         f"asked twice it differs by {gap:.2g}" + (" (declared noisy)" if flight.noisy else ""),
@@ -267,12 +335,12 @@ def reward_is_deterministic(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def reward_is_not_constant(flight: Flight, batch: Batch) -> Finding:
-    scores, prompts = flight.score(batch).sum(dim=1), len(flight.environment.prompts)
+def reward_is_not_constant(flight: Flight, probe: Probe) -> Finding:
+    scores = probe.score_BT.sum(dim=1)
     for further in range(FURTHER_PROBES):
         if len(scores.unique()) > 1:
             break
-        drawn = flight.sampler.sample(flight.environment, probe_keys(prompts, PROBE_STEP + 2 + further))
+        drawn = flight.sampler.sample(flight.environment, flight.keys(PROBE_STEP + 2 + further, flight.episodes))
         scores = torch.cat([scores, flight.score(drawn).sum(dim=1)])
     return Finding(
         len(scores.unique()) > 1,
@@ -281,7 +349,7 @@ def reward_is_not_constant(flight: Flight, batch: Batch) -> Finding:
     )
 
 
-def memory_suffices(flight: Flight, batch: Batch) -> Finding:
+def memory_suffices(flight: Flight, probe: Probe) -> Finding:
     """Weights that learn four times over (gradients, two moments), and what a micro-batch keeps for its gradient."""
     module = flight.actor_critic if isinstance(flight.actor_critic, nn.Module) else flight.policy
     counts = [(each.numel() * each.element_size(), each.requires_grad) for each in module.parameters()]
@@ -316,28 +384,14 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def largest(difference: Tensor, mask: Tensor) -> float:
-    """The largest absolute difference that counts; infinite where one is not a number."""
-    if not mask.any():
-        return 0.0
-    worst = float(difference[mask].abs().max())
-    return worst if math.isfinite(worst) else math.inf
-
-
 @torch.no_grad()
-def parity_gap(flight: Flight, batch: Batch) -> float:
-    return largest(flight.policy.log_probs(batch) - batch.behaviour_log_probs_BT, batch.mask_BT)
+def sampler_gap(policy: LanguagePolicy, batch: Batch) -> ParityGap:
+    return parity_gap(policy.log_probs(batch), batch.behaviour_log_probs_BT, batch.mask_BT)
 
 
-@torch.no_grad()
-def surprise(policy: LanguagePolicy, batch: Batch) -> tuple[Tensor, Tensor]:
-    """([N] −H, [N] variance of log π(a)) of the policy's own choices at every state it acted in."""
-    logits_NV = policy.action_logits(policy.states(batch), batch).float() / policy.temperature
-    log_probs_NV = logits_NV.log_softmax(-1)
-    probs_NV = log_probs_NV.exp()
-    finite_NV = log_probs_NV.clamp(min=-1e4)  # a probability of 0 adds nothing to either sum
-    mean_N = (probs_NV * finite_NV).sum(-1)
-    return mean_N, (probs_NV * (finite_NV - mean_N[:, None]) ** 2).sum(-1)
+def norm(tensors: Sequence[Tensor]) -> float:
+    """L2 norm of all of them as one vector."""
+    return sum(float(each.double().square().sum()) for each in tensors) ** 0.5
 
 
 def gradient(policy: LanguagePolicy, parts: Sequence[Batch], parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -350,7 +404,7 @@ def gradient(policy: LanguagePolicy, parts: Sequence[Batch], parameters: Sequenc
 
 
 @contextmanager
-def nudged(parameters: Sequence[Tensor]) -> Iterator[None]:
+def nudged(parameters: Sequence[Tensor], share: float) -> Iterator[None]:
     """The parameters moved a little, and afterwards again exactly what they were."""
     before = [each.detach().clone() for each in parameters]
     generator = torch.Generator().manual_seed(0)
@@ -358,7 +412,7 @@ def nudged(parameters: Sequence[Tensor]) -> Iterator[None]:
         with torch.no_grad():
             for each in parameters:
                 noise = torch.randn(each.shape, generator=generator).to(each.device, each.dtype)
-                each.add_(noise * NUDGE * max(float(each.detach().abs().mean()), 0.1))
+                each.add_(noise * share * max(float(each.detach().abs().mean()), 0.1))
         yield
     finally:
         with torch.no_grad():

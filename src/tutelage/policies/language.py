@@ -106,7 +106,7 @@ class SeparateCritic(nn.Module):
 
     def forward(self, batch: Batch) -> Evaluation:
         log_probs_BT, entropy_BT = self.policy.evaluate(self.policy.states(batch), batch)
-        return Evaluation(log_probs_BT, entropy_BT, self.value(batch))
+        return Evaluation(log_probs_BT, entropy_BT, self.value(batch), self.policy.numerics.rounding)
 
 
 class SharedCritic(nn.Module):
@@ -123,7 +123,8 @@ class SharedCritic(nn.Module):
     def forward(self, batch: Batch) -> Evaluation:
         states_BSd = self.policy.states(batch)
         log_probs_BT, entropy_BT = self.policy.evaluate(states_BSd, batch)
-        return Evaluation(log_probs_BT, entropy_BT, self.head(states_BSd.float()).squeeze(-1))
+        values_BS = self.head(states_BSd.float()).squeeze(-1)
+        return Evaluation(log_probs_BT, entropy_BT, values_BS, self.policy.numerics.rounding)
 
 
 class Frozen:

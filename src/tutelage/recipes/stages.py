@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from tutelage.data.trunk import Numerics
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.evaluation.replies import alike
 from tutelage.execution import kept
+from tutelage.execution.exact_parity import ExactParitySampler
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
-from tutelage.execution.preflight import Finding, Flight, preflight
+from tutelage.execution.preflight import PROBE_EPISODES, Finding, Flight, preflight
 from tutelage.formulas import kl, schedule
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel, exact_kl
 from tutelage.recipes.probe import PROMPTS, Probe, probe_keys, steps_between
@@ -213,11 +214,11 @@ def run_ppo(
 ) -> int:
     """Trains the speaker's policy in place and saves it; returns after how many updates its weights are."""
     refuse_peak_without_judge(config, beside)
-    tolerance = max(config.parity_tolerance_nats, speaker.policy.numerics.rounding_nats)
-    config = replace(config, parity_tolerance_nats=tolerance)
     updates = config.steps * config.epochs * config.minibatches
     learner = make_ppo_learner(config, speaker.policy, critic, partial(annealed, schedule.linear, updates, 10))
     reference, sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
+    if speaker.policy.numerics.rounding and getattr(sampler, "samples_in_fp32", False):
+        sampler = ExactParitySampler(sampler, speaker.policy, config.parity_tolerance_nats)
     probe = Probe(
         keys=probe_keys(environment.prompts, beside.probes),
         every=steps_between(config, beside.probes),
@@ -245,6 +246,7 @@ def run_ppo(
         tokens_at_once=config.tokens_at_once,
         tolerance_nats=config.parity_tolerance_nats,
         noisy=bool(getattr(getattr(score, "function", None), "noisy", False)),
+        episodes=min(PROBE_EPISODES, max(2, config.trajectories)),
     )
     check_first(flight, run)
     weights_of_step = ppo(config, task, critic, reference, sampler, learner, run)
@@ -320,8 +322,7 @@ def check_first(flight: Flight, run: Run) -> None:
     if run.skip_preflight:
         write_json(target, {"skipped": True})
         return
-    findings = preflight(flight)
-    print(as_table(findings))
+    findings = preflight(flight, lambda finding: print(as_line(finding), flush=True))
     failed = [each for each in findings if each.passed is False]
     if failed:
         first = failed[0].found.removesuffix(".")
@@ -332,10 +333,9 @@ def check_first(flight: Flight, run: Run) -> None:
     write_json(target, {"findings": [vars(each) for each in findings]})
 
 
-def as_table(findings: Sequence[Finding]) -> str:
-    words = {True: "pass", False: "FAIL", None: "-"}
-    lines = [f"preflight  {words[each.passed]:4s}  {each.name:30s}  {each.found}" for each in findings]
-    return "\n".join(lines)
+def as_line(finding: Finding) -> str:
+    word = {True: "pass", False: "FAIL", None: "-"}[finding.passed]
+    return f"preflight  {word:4s}  {finding.name:30s}  {finding.seconds:5.1f} s  {finding.found}"
 
 
 def prompt_keys(prompts: int, config: PPOConfig, step: int) -> list[Key]:

@@ -74,6 +74,30 @@ def finished(path: Path, steps: int = 30, lift: float = 0.0, settings: Mapping[s
     return path
 
 
+def probed(path: Path, steps: int = 30) -> Path:
+    """A run that answered two fixed prompts at every tenth step and at the last."""
+    finished(path, steps)
+    with (path / "samples.jsonl").open("a") as file:
+        for step in [*range(0, steps, 10), steps - 1]:
+            for place, prompt in enumerate(("Customer: Where is my order?", "Customer: My lamp is broken.")):
+                row = {**sample(step, place), "probe": place, "prompt": prompt, "response": f"reply {place} of {step}"}
+                file.write(json.dumps({name: row[name] for name in row if name not in ("advantage", "reward")}) + "\n")
+    return path
+
+
+def crashed(path: Path, steps: int = 3) -> Path:
+    """A run that an exception ended, with what it had printed."""
+    finished(path, steps)
+    (path / "summary.json").unlink()
+    message = "list index out of range"
+    lines = ["Traceback (most recent call last):", '  File "mine.py", line 3, in score', f"IndexError: {message}"]
+    error = {"type": "IndexError", "message": message, "traceback": lines}
+    state = {"tutelage": "run", "name": path.name, "status": "interrupted", "step": steps}
+    write(path / "state.json", {**state, "stopped_by": "IndexError", "error": error})
+    (path / "log.txt").write_text("--- 2026-11-29 20:00:00 +0000 tutelage ppo\nppo: 3/30\n" + "\n".join(lines) + "\n")
+    return path
+
+
 def going(path: Path, steps: int = 12) -> Path:
     """A run that is being written: its last line is half there."""
     finished(path, 40)

@@ -411,3 +411,34 @@ def test_names_that_cannot_be_asked_for_are_left_out(browser, runs):
     ids = [row["id"] for row in asked(browser, "runs")["runs"]]
     assert "<b>bold & %7B" in ids and not any("odd" in each or "break" in each for each in ids)
     assert asked(browser, "curves", run="<b>bold & %7B")["rows"] == 30
+
+
+def test_the_end_of_a_run_is_told_in_its_row_and_in_full_on_its_page(browser, runs):
+    watched.crashed(runs / "crashed")
+    row = next(row for row in asked(browser, "runs")["runs"] if row["id"] == "crashed")
+    assert row["status"] == "crashed" and row["stopped_by"] == "IndexError"
+    assert row["ended"] == "The run ended at step 3 with IndexError: list index out of range."
+    found = asked(browser, "ending", run="crashed")
+    assert found["traceback"][-1] == "IndexError: list index out of range" and "ppo: 3/30" in found["log"]
+    assert asked(browser, "doctor", run="crashed")["missing"].startswith("the run ended at step 3")
+    old = asked(browser, "ending", run="ppo-a")
+    assert old["status"] == "finished" and old["log"] == [] and old["ended"] == ""
+
+
+def test_of_a_long_log_the_end_is_sent_in_whole_lines(browser, runs):
+    lines = [f"line {number} \u202e" for number in range(20_000)]
+    (runs / "ppo-a" / "log.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = asked(browser, "ending", run="ppo-a")
+    assert found["log_left_out"] and 1000 < len(found["log"]) < 20_000
+    assert found["log"][-1].startswith("line 19999") and all(each.startswith("line ") for each in found["log"])
+    assert "\u202e" not in json.dumps(found["log"], ensure_ascii=False)
+
+
+def test_replies_to_the_same_prompts_are_kept_apart(browser, runs):
+    watched.probed(runs / "probed")
+    found = asked(browser, "steps", run="probed")
+    assert found["probe_steps"] == [[0, 2], [10, 2], [20, 2], [29, 2]] and found["steps"][0] == [0, 3]
+    same = asked(browser, "samples", run="probed", step=10, probe=1)
+    assert same["count"] == 2 and same["samples"][0]["prompt"]["plain"] == "Customer: Where is my order?"
+    assert "probe" not in same["samples"][0]["numbers"]
+    assert asked(browser, "samples", run="probed", step=10)["count"] == 3

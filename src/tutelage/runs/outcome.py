@@ -14,7 +14,7 @@ import psutil
 from tutelage.data.secrets import masked
 from tutelage.runs.files import read_json, read_lines
 
-STATE, CONFIG, EVENTS = "state.json", "config.json", "events.jsonl"
+STATE, CONFIG, EVENTS, SUMMARY = "state.json", "config.json", "events.jsonl", "summary.json"
 Status = Literal["running", "finished", "interrupted", "crashed", "killed", "unknown"]
 KEPT_LINES, LONGEST_LINE, LONGEST_MESSAGE = 20, 400, 2000
 
@@ -77,7 +77,8 @@ def _own(folder: Path) -> Outcome:
     if (folder / STATE).exists():
         found = outcome_in(read_json(folder / STATE))
     else:
-        found = Outcome("killed" if is_begun(folder) else "unknown")  # the settings are written before the state
+        later = any((folder / name).exists() for name in (EVENTS, SUMMARY))  # than the state, which was lost then
+        found = Outcome("killed" if is_begun(folder) and not later else "unknown")
     return replace(found, step=_last_step(folder / EVENTS)) if found.status == "killed" else found
 
 

@@ -35,7 +35,14 @@ def examined(folder: Folder) -> dict[str, Any]:
     try:
         found = diagnose(folder.path)
     except InputError as error:
-        return {"run": folder.id, "trouble": said_of(folder, error), "findings": [], "unseen": [], "diseases": 0}
+        return {
+            "run": folder.id,
+            "trouble": said_of(folder, error),
+            "findings": [],
+            "unseen": [],
+            "diseases": 0,
+            "missing": "",
+        }
     diseases = {each.name: each for each in DISEASES}
     rows: list[dict[str, Any]] = []
     for finding in found.findings:
@@ -59,7 +66,8 @@ def examined(folder: Folder) -> dict[str, Any]:
         "trouble": "",
         "findings": rows,
         "unseen": list(found.unseen),
-        "diseases": len(DISEASES),
+        "diseases": len(found.known),
+        "missing": plain(found.missing, 600),
     }
 
 

@@ -24,7 +24,7 @@ from tutelage.studio.look.curves import Shelf, curves, settings
 from tutelage.studio.look.findings import Surgery
 from tutelage.studio.look.frontier import frontier
 from tutelage.studio.look.lineage import lineage
-from tutelage.studio.look.runs import Folder, Index
+from tutelage.studio.look.runs import Folder, Index, ending
 from tutelage.studio.look.samples import SampleShelf
 from tutelage.studio.members import may
 from tutelage.studio.opening import _inert as inert  # pyright: ignore[reportPrivateUsage]
@@ -150,6 +150,12 @@ def runs(request: Request, mark: Name = None) -> Response:
     return told({"mark": now, "now": time.time(), "runs": rows})
 
 
+@router.get("/api/look/ending")
+def ending_of(request: Request, run: Id) -> Response:
+    """How it ended, and the end of what it printed."""
+    return told(ending(looking_of(request).folder(run)))
+
+
 @router.get("/api/look/curves")
 def curves_of(
     request: Request, run: Id, stage: Name = None, known: int = -1, buckets: Annotated[int, Query(ge=10, le=500)] = 120
@@ -171,9 +177,11 @@ def steps_of(request: Request, run: Id, stage: Name = None) -> Response:
 
 
 @router.get("/api/look/samples")
-def samples_of(request: Request, run: Id, step: int, stage: Name = None, first: int = 0) -> Response:
+def samples_of(
+    request: Request, run: Id, step: int, stage: Name = None, first: int = 0, probe: bool = False
+) -> Response:
     looking = looking_of(request)
-    return told(sample_rows.at_step(looking.samples, looking.folder(run), stage, step, first))
+    return told(sample_rows.at_step(looking.samples, looking.folder(run), stage, step, first, probe))
 
 
 @router.get("/api/look/search")

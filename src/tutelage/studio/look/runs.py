@@ -12,6 +12,8 @@ from typing import Any
 from tutelage.data.errors import InputError
 from tutelage.report.sanitise import plain
 from tutelage.runs.files import read_json
+from tutelage.runs.log import LOG
+from tutelage.runs.outcome import Outcome, outcome_of
 from tutelage.studio.look.lines import number, peeked
 
 DEEPEST = 4  # folders within folders that are looked through
@@ -20,6 +22,7 @@ MARKS = {"state.json", "events.jsonl", "summary.json"}
 WEIGHTS = {"model.safetensors", "tokenizer.json", "adapter_config.json", "model.safetensors.index.json"}
 NEVER = {"checkpoints", "pieces", "model", "tensorboard", "wandb"}
 KNOWN = (".json", ".jsonl", ".db", ".safetensors")
+LOG_SHOWN = 1 << 17  # bytes of the end of log.txt
 PEEKED = 24  # points of the small line in a list
 SHOWN = (
     "score",
@@ -142,10 +145,10 @@ class Index:
         for folder in self._folders.values():
             mark = folder.mark
             kept = self._rows.get(folder.id)
-            if kept is None or kept[0] != mark:
+            if kept is None or kept[0] != mark or kept[1]["status"] == "running":  # a run that is killed writes nothing
                 kept = self._rows[folder.id] = (mark, row(folder))
             rows.append(kept[1])
-            marks.append((folder.id, mark))
+            marks.append((folder.id, mark, kept[1]["status"]))
         digest = hashlib.sha256(repr(marks).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return sorted(rows, key=lambda each: -each["changed"]), digest
 
@@ -179,13 +182,14 @@ def row(folder: Folder) -> dict[str, Any]:
         troubles.append("events.jsonl holds lines that are no rows.")
     metric = next((name for name in SHOWN if any(number(event.get(name)) is not None for event in events)), "")
     values = [value for event in events if (value := number(event.get(metric))) is not None]
-    stopped_by = state.get("stopped_by")
+    outcome = _outcome(folder, state, troubles)
     return {
         "id": folder.id,
         "name": plain(folder.id, 200),
         "verb": plain(str(config.get("verb", "")), 40),
-        "status": plain(str(state.get("status", "unknown")), 20),
-        "stopped_by": plain(stopped_by, 60) if isinstance(stopped_by, str) else "",
+        "status": plain(outcome.status if outcome.status != "unknown" else str(state.get("status", "unknown")), 20),
+        "stopped_by": plain(outcome.error, 60),
+        "ended": plain(outcome.sentence, 600) if outcome.ended_badly else "",
         "stage": stage.name,
         "stages": [each.name for each in folder.stages],
         "with_events": [each.name for each in folder.stages if "events.jsonl" in each.files],
@@ -199,6 +203,50 @@ def row(folder: Folder) -> dict[str, Any]:
         "trouble": " ".join(troubles),
         "changed": folder.changed,
     }
+
+
+def _outcome(folder: Folder, state: Mapping[str, Any], troubles: list[str]) -> Outcome:
+    """How the run ended; Outcome("unknown") where its folder does not tell."""
+    if not state and "state.json" in folder.stages[0].files:
+        return Outcome("unknown")  # it could not be read, which is told already
+    try:
+        return outcome_of(folder.path)
+    except InputError as error:
+        troubles.append(said_of(folder, error))
+        return Outcome("unknown")
+
+
+def ending(folder: Folder) -> dict[str, Any]:
+    """How a run ended, in full, and the end of what it printed: for its page."""
+    troubles: list[str] = []
+    outcome = _outcome(folder, {"": ""}, troubles)
+    text, left_out = _end_of(folder.path / LOG, troubles)
+    return {
+        "run": folder.id,
+        "status": outcome.status,
+        "ended": plain(outcome.sentence, 3000) if outcome.ended_badly else "",
+        "traceback": [plain(line, 500) for line in outcome.traceback],
+        "log": [plain(line, 4000) for line in text.splitlines()],
+        "log_left_out": left_out,
+        "trouble": " ".join(troubles),
+    }
+
+
+def _end_of(path: Path, troubles: list[str]) -> tuple[str, bool]:
+    """(the last lines of a text file, whether there are more before them); ("", False) where there is none."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - LOG_SHOWN))
+            content = file.read(LOG_SHOWN)
+    except FileNotFoundError:
+        return "", False
+    except OSError as error:
+        troubles.append(f"{path.name} could not be read: {error.strerror or error}.")
+        return "", False
+    if size > LOG_SHOWN:
+        content = content.partition(b"\n")[2]
+    return content.decode("utf-8", "replace"), size > LOG_SHOWN
 
 
 def _read(folder: Folder, name: str, troubles: list[str]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Samples:
 
     def _begin(self) -> None:
         self.places: dict[int, list[tuple[int, int]]] = {}
+        self.probes: dict[int, list[tuple[int, int]]] = {}
         self.broken, self._first_broken, self._at = 0, 0, 0
 
     def refresh(self) -> None:
@@ -50,7 +51,8 @@ class Samples:
                 self.broken += 1
                 self._first_broken = self._first_broken or first + place
             else:
-                self.places.setdefault(int(number(row.get("step")) or 0), []).append((self._at, len(line)))
+                places = self.probes if number(row.get("probe")) is not None else self.places
+                places.setdefault(int(number(row.get("step")) or 0), []).append((self._at, len(line)))
             self._at += len(line) + 1
 
     @property
@@ -58,8 +60,12 @@ class Samples:
         lost = damaged(self.path, self.broken, self._first_broken) if self.broken else ""
         return plain(" ".join(filter(None, (lost, self._unread))), 400)
 
-    def rows(self, step: int, first: int, count: int) -> list[dict[str, Any]]:
-        return [row for _, row in self._read(self.places.get(step, [])[first : first + count])]
+    def kind(self, probe: bool) -> dict[int, list[tuple[int, int]]]:
+        """Where the replies to the same prompts lie by step, or those that were learned from."""
+        return self.probes if probe else self.places
+
+    def rows(self, step: int, first: int, count: int, probe: bool = False) -> list[dict[str, Any]]:
+        return [row for _, row in self._read(self.kind(probe).get(step, [])[first : first + count])]
 
     def holding(self, words: str, most: int) -> list[tuple[int, int, dict[str, Any]]]:
         """(step, place within the step, row) of rows one of whose texts holds these words, whatever the capitals."""
@@ -68,8 +74,8 @@ class Samples:
         return list(islice(hits, most))
 
     def _all(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        for step in sorted(self.places):
-            for place, row in self._read(self.places[step]):
+        for step in sorted(self.places.keys() | self.probes.keys()):
+            for place, row in self._read([*self.places.get(step, []), *self.probes.get(step, [])]):
                 yield step, place, row
 
     def _read(self, places: list[tuple[int, int]]) -> list[tuple[int, dict[str, Any]]]:
@@ -123,17 +129,23 @@ def steps(shelf: SampleShelf, folder: Folder, stage: str | None) -> dict[str, An
     samples = shelf.samples(path / "samples.jsonl")
     with samples.lock:
         samples.refresh()
-        counts = [[step, len(places)] for step, places in sorted(samples.places.items())]
+        counts, probes = (
+            [[step, len(places)] for step, places in sorted(kind.items())] for kind in (samples.places, samples.probes)
+        )
         head = {"run": folder.id, "stage": "" if path == folder.path else path.name}
-        return {**head, "steps": counts, "trouble": samples.trouble}
+        return {**head, "steps": counts, "probe_steps": probes, "trouble": samples.trouble}
 
 
-def at_step(shelf: SampleShelf, folder: Folder, stage: str | None, step: int, first: int) -> dict[str, Any]:
+def at_step(
+    shelf: SampleShelf, folder: Folder, stage: str | None, step: int, first: int, probe: bool = False
+) -> dict[str, Any]:
+    """probe: the replies to the same prompts at every step, else those that were learned from."""
     samples = shelf.samples(stage_of(folder, stage) / "samples.jsonl")
     with samples.lock:
         samples.refresh()
-        rows = samples.rows(step, max(0, first), AT_ONCE)
-        head = {"step": step, "first": first, "count": len(samples.places.get(step, [])), "trouble": samples.trouble}
+        rows = samples.rows(step, max(0, first), AT_ONCE, probe)
+        count = len(samples.kind(probe).get(step, []))
+        head = {"step": step, "first": first, "count": count, "trouble": samples.trouble}
     return {**head, "samples": [shown(row) for row in rows]}
 
 
@@ -143,7 +155,7 @@ def search(shelf: SampleShelf, folder: Folder, stage: str | None, words: str) ->
         samples.refresh()
         hits = samples.holding(words, FOUND)
         trouble = samples.trouble
-    rows = [{"step": step, "place": place, **shown(row)} for step, place, row in hits]
+    rows = [{"step": step, "place": place, "probe": "probe" in row, **shown(row)} for step, place, row in hits]
     return {"hits": rows, "more": len(rows) == FOUND, "trouble": trouble}
 
 
@@ -159,7 +171,7 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
         "numbers": {
             plain(name, 60): found
             for name, value in row.items()
-            if name != "step" and (found := number(value)) is not None
+            if name not in ("step", "probe") and (found := number(value)) is not None
         },
         "tokens": tokens(row),
     }

@@ -83,8 +83,9 @@ def asked_in(shelf: SampleShelf, folder: Folder) -> list[str]:
         samples = shelf.samples(stage.path / "samples.jsonl")
         with samples.lock:
             samples.refresh()
-            some = list(samples.places)[:PROMPTS_SHOWN]
-            rows = [row for step in some for row in samples.rows(step, 0, PROMPTS_SHOWN)]
+            probe = not samples.places
+            some = list(samples.kind(probe))[:PROMPTS_SHOWN]
+            rows = [row for step in some for row in samples.rows(step, 0, PROMPTS_SHOWN, probe)]
         prompts |= {row[name]: None for row in rows for name in PROMPTS if isinstance(row.get(name), str)}
     return list(prompts)[:PROMPTS_SHOWN]
 

@@ -5,8 +5,10 @@ import { asked, keep } from "./address.js";
 import { again, ask } from "./ask.js";
 import { field, nothing, runBar, runs, scrolled, select } from "./bar.js";
 import { dash, faded, runColour } from "./colours.js";
+import { endings, logs } from "./ending.js";
 import { drop, name as safe, plot } from "./plots.js";
 import { differences } from "./settings_table.js";
+import { smoothed } from "./smooth.js";
 import { plainly, short } from "./words.js";
 
 const MOST = 12;
@@ -38,21 +40,28 @@ export async function open(content) {
   rows = await runs(1, (row) => row.with_events.length);
   if (!rows.length) return content.append(nothing("There is no run with events to draw here."));
   if (rows.length > MOST) rows = rows.slice(0, MOST);
-  place = { grid: element("div", { class: "grid" }), more: element("div", { class: "grid" }), numbers: scrolled("Numbers"), trouble: element("p", { class: "trouble" }), settings: scrolled("Settings") };
+  place = { grid: element("div", { class: "grid" }), more: element("div", { class: "grid" }), numbers: scrolled("Numbers"), trouble: element("p", { class: "trouble" }), settings: scrolled("Settings"), endings: element("div", { class: "endings" }), logs: element("div") };
   const bar = runBar(rows, "curves", (left) => {
     rows = left;
     draw();
+    ended();
     differences(place.settings, rows.map((row) => row.id));
   });
   const everything = element("details", { class: "section", open: asked("all") === "1" }, element("summary", {}, element("h2", {}, "Everything else that was recorded")), place.more);
   everything.addEventListener("toggle", () => keep({ all: everything.open ? "1" : null }));
   const numbers = element("details", { class: "section" }, element("summary", {}, element("h2", {}, "Numbers")), place.numbers);
   const settings = element("details", { class: "section", open: rows.length > 1 }, element("summary", {}, element("h2", {}, "Settings")), place.settings);
-  content.append(bar, controls(), place.trouble, place.grid, everything, numbers, settings);
+  content.append(bar, place.endings, controls(), place.trouble, place.grid, everything, numbers, settings, place.logs);
+  ended();
   await load();
   draw();
   differences(place.settings, rows.map((row) => row.id));
   again(async () => (await load()) && draw());
+}
+
+function ended() {
+  place.endings.replaceChildren(...endings(rows));
+  place.logs.replaceChildren(...logs(rows));
 }
 
 /** Whether anything has come. */
@@ -155,16 +164,6 @@ function figureOf(title, names) {
     }),
   );
   return { traces, layout: { xaxis: { title: view.x === "t" ? "seconds" : "step" } }, says: `${title}: ${spoken.join("; ")}` };
-}
-
-/** An exponential mean that begins without a bias towards 0. */
-function smoothed(values, weight) {
-  let [mean, mass] = [0, 0];
-  return values.map((value) => {
-    mean = weight * mean + (1 - weight) * value;
-    mass = weight * mass + (1 - weight);
-    return mean / mass;
-  });
 }
 
 function numbers(known) {

@@ -6,6 +6,7 @@ import { chosen, link } from "./address.js";
 import { ask, said } from "./ask.js";
 import { nothing, runBar, runs } from "./bar.js";
 import { colour } from "./colours.js";
+import { endings, traceback } from "./ending.js";
 import { plot } from "./plots.js";
 import { plainly, short } from "./words.js";
 
@@ -40,11 +41,13 @@ async function examine(rows, sections) {
 function told(section, row, found) {
   const title = element("h2", {}, element("a", { href: link("curves", [row.id]) }, row.name));
   if (found.trouble) return section.replaceChildren(title, element("p", { class: "trouble" }, `The doctor could not look: ${found.trouble}`));
-  const healthy = element("p", { class: "healthy" }, `Nothing found of ${found.diseases - found.unseen.length} diseases that could be told.`);
+  const healthy = element("p", { class: "healthy" }, `Nothing found of ${found.diseases} diseases that its records can tell.`);
+  const missing = element("p", { class: "trouble" }, element("b", {}, "No diagnosis: "), `${found.missing}.`);
+  const first = found.missing ? [missing, traceback(row)] : found.findings.length ? [] : [healthy];
   const unseen = found.unseen.length
     ? element("details", {}, element("summary", {}, `${found.unseen.length} not looked for: the run does not record what it takes`), element("p", { class: "soft" }, `${found.unseen.join(", ")}.`))
     : null;
-  section.replaceChildren(title, ...(found.findings.length ? found.findings.map((each) => finding(row, each)) : [healthy]), unseen ?? "");
+  section.replaceChildren(title, ...first, ...(found.missing ? [] : endings([row])), ...found.findings.map((each) => finding(row, each)), unseen ?? "");
 }
 
 function finding(row, each) {

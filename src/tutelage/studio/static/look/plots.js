@@ -1,6 +1,7 @@
 // Plots by plotly, which comes from this server; drawn when they come into sight, in the colours of the page.
 
 import { colour } from "./colours.js";
+import { level } from "./smooth.js";
 
 const script = document.getElementById("plotly");
 const ready = window.Plotly ? Promise.resolve() : new Promise((done) => script.addEventListener("load", done));
@@ -44,10 +45,11 @@ async function paint(place) {
   const { traces, layout, says } = makers.get(place)();
   place.setAttribute("role", "img");
   place.setAttribute("aria-label", says);
-  await window.Plotly.react(place, traces, styled(layout), CONFIG);
+  await window.Plotly.react(place, traces, styled(layout, level(traces.flatMap((trace) => trace.y ?? []).filter(Number.isFinite))), CONFIG);
 }
 
-function styled(layout) {
+/** range: of the vertical axis, where what is drawn is a constant: rounding would fill the plot with a zigzag. */
+function styled(layout, range) {
   const [ink, soft, line, card] = ["--ink", "--soft", "--line", "--card"].map(colour);
   const axis = { gridcolor: line, linecolor: line, zeroline: false, automargin: false, tickfont: { color: soft } };
   return {
@@ -62,7 +64,7 @@ function styled(layout) {
     dragmode: coarse ? false : "zoom",
     ...layout,
     xaxis: { ...axis, ...layout.xaxis, title: titled(layout.xaxis, soft) },
-    yaxis: { ...axis, ...layout.yaxis, title: titled(layout.yaxis, soft) },
+    yaxis: { ...axis, ...(range ? { range } : {}), ...layout.yaxis, title: titled(layout.yaxis, soft) },
   };
 }
 

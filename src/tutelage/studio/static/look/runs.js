@@ -65,7 +65,7 @@ async function look() {
 function filters() {
   const words = element("input", { type: "search", value: filter.words, placeholder: "name, verb …" });
   words.addEventListener("input", () => narrow({ words: words.value }));
-  const states = [["", "any"], ["running", "running"], ["finished", "finished"], ["interrupted", "interrupted"], ["broken", "with trouble"]];
+  const states = [["", "any"], ["running", "running"], ["finished", "finished"], ["interrupted", "interrupted"], ["crashed", "crashed"], ["killed", "killed"], ["broken", "with trouble"]];
   const status = select(states, filter.status, (value) => narrow({ status: value }));
   return element("div", { class: "tools-row" }, field("Find", words), field("State", status), place.count);
 }
@@ -157,6 +157,7 @@ function named(row) {
     { class: "run-name" },
     element("a", { href: link("curves", [row.id]) }, row.name),
     about ? element("small", { class: "soft" }, about) : null,
+    row.ended ? element("small", { class: "trouble" }, row.ended) : null,
     row.trouble ? element("small", { class: "trouble" }, row.trouble) : null,
   );
 }

@@ -24,6 +24,8 @@ const LEVELS = 5;
 const MOST = 4; // steps side by side
 
 let [rows, row, stage, steps] = [[], null, null, []];
+let stepsOf = { probe: [], drawn: [] }; // steps with replies to the same prompts, and with those that were learned from
+let probing = false; // which of the two are shown
 let columns = []; // steps that are shown
 let shade = asked("shade", "log_ratio_nats");
 let place = null;
@@ -42,13 +44,20 @@ export async function open(content) {
 async function load() {
   const found = await ask("look/steps", { run: row.id, stage });
   stage = found.stage;
-  steps = found.steps.map(([step]) => step);
+  stepsOf = { probe: found.probe_steps.map(([step]) => step), drawn: found.steps.map(([step]) => step) };
+  look(asked("probe", "1") === "1");
   told(found);
   const wanted = new URLSearchParams(location.search).getAll("step").map(Number).filter((step) => steps.includes(step));
   columns = wanted.length ? wanted.slice(0, MOST) : steps.length > 1 ? [steps[0], steps.at(-1)] : [...steps];
   place.found.replaceChildren();
   tools();
   await draw();
+}
+
+/** same: replies to the same prompts at every step, where there are any; else those of the prompts that a step drew. */
+function look(same) {
+  probing = stepsOf.probe.length > 0 && (same || !stepsOf.drawn.length);
+  steps = probing ? stepsOf.probe : stepsOf.drawn;
 }
 
 /** The sentence of an answer on what is damaged or cannot be read; announced once. */
@@ -74,6 +83,10 @@ function tools() {
     keep({ shade: value });
     draw();
   });
+  const prompts = select([["1", "the same at every step"], ["0", "those of each step"]], probing ? "1" : "0", (value) => {
+    keep({ probe: value, step: null });
+    load();
+  });
   const words = element("input", { type: "search", placeholder: "words of a prompt or reply" });
   const form = element("form", { class: "search", role: "search" }, field("Search", words), element("button", { type: "submit" }, "Search"));
   form.addEventListener("submit", (event) => {
@@ -87,7 +100,7 @@ function tools() {
     columns.sort((a, b) => a - b);
     kept();
   });
-  place.tools.replaceChildren(field("Run", run), ...(row.with_samples.length > 1 ? [field("Stage", which)] : []), field("Shading", shading), form, more);
+  place.tools.replaceChildren(field("Run", run), ...(row.with_samples.length > 1 ? [field("Stage", which)] : []), ...(stepsOf.probe.length && stepsOf.drawn.length ? [field("Prompts", prompts)] : []), field("Shading", shading), form, more);
 }
 
 function kept() {
@@ -97,13 +110,15 @@ function kept() {
 }
 
 async function draw() {
-  const found = await Promise.all(columns.map((step) => ask("look/samples", { run: row.id, stage, step })));
+  const found = await Promise.all(columns.map((step) => samplesOf(step)));
   if (found.length) told(found.find((each) => each.trouble) ?? found[0]);
   const scale = scaleOf(found.flatMap((each) => each.samples));
-  legend(scale, found.some((each) => each.samples.some((sample) => sample.tokens)));
+  legend(scale, found.some((each) => each.samples.some((sample) => sample.tokens?.columns[shade])));
   place.columns.dataset.count = found.length;
   place.columns.replaceChildren(...found.map((each, at) => column(each, at, scale)));
 }
+
+const samplesOf = (step) => ask("look/samples", { run: row.id, stage, step, probe: probing ? 1 : null });
 
 function column(found, at, scale) {
   const slider = element("input", { type: "range", min: 0, max: steps.length - 1, value: steps.indexOf(columns[at]), "aria-label": `Step of column ${at + 1}`, "aria-valuetext": `step ${found.step}` });
@@ -128,7 +143,7 @@ function column(found, at, scale) {
 
 async function refill(section, at) {
   keep({ step: columns });
-  const found = await ask("look/samples", { run: row.id, stage, step: columns[at] });
+  const found = await samplesOf(columns[at]);
   section.querySelector(".cards").replaceChildren(...found.samples.map((each) => card(each, scaleOf(found.samples))), rest(found));
   say(`Step ${found.step}`);
   told(found);
@@ -176,7 +191,7 @@ function scaleOf(samples) {
 
 function legend(scale, known) {
   if (!shade) return place.legend.replaceChildren();
-  if (!known) return place.legend.replaceChildren("No numbers of single tokens were recorded here.");
+  if (!known) return place.legend.replaceChildren(probing && ["advantage", "reward"].includes(shade) ? "Nothing is learned from replies to the same prompts, so their tokens have no advantage and no reward." : "No such numbers of single tokens were recorded here.");
   const boxes = [];
   for (let at = -LEVELS; at <= LEVELS; at++) boxes.push(element("i", { class: `box ${level((at * scale) / LEVELS, scale)}` }));
   const scaled = element("span", { class: "scale", "aria-hidden": "true" }, short(-scale), element("span", { class: "boxes" }, ...boxes), short(scale));
@@ -204,6 +219,11 @@ async function search(words) {
   const cards = hits.map((hit) => {
     const go = element("button", { type: "button", class: "quiet" }, `Step ${short(hit.step)}`);
     go.addEventListener("click", () => {
+      if (hit.probe !== probing) {
+        look(hit.probe);
+        keep({ probe: hit.probe ? "1" : "0" });
+        columns = [hit.step];
+      }
       columns[columns.length - 1] = hit.step;
       kept();
       place.columns.scrollIntoView();

@@ -1,5 +1,7 @@
 // A small line in a row of a table.
 
+import { flat } from "./smooth.js";
+
 const SVG = document.getElementById("drawing").namespaceURI;
 const [WIDTH, HEIGHT, EDGE] = [96, 24, 3];
 
@@ -10,8 +12,9 @@ export function spark(values, says) {
   }
   if (values.length < 2) return svg;
   const [low, high] = [Math.min(...values), Math.max(...values)];
+  const level = flat(values);
   const across = (place) => EDGE + (place * (WIDTH - 2 * EDGE)) / (values.length - 1);
-  const up = (value) => HEIGHT - EDGE - (high > low ? (value - low) / (high - low) : 0.5) * (HEIGHT - 2 * EDGE);
+  const up = (value) => HEIGHT - EDGE - (!level ? (value - low) / (high - low) : 0.5) * (HEIGHT - 2 * EDGE);
   const line = document.createElementNS(SVG, "polyline");
   line.setAttribute("points", values.map((value, place) => `${across(place).toFixed(1)},${up(value).toFixed(1)}`).join(" "));
   const end = document.createElementNS(SVG, "circle");

@@ -160,6 +160,57 @@ def test_choices_single_multiple_and_of_one_response(tmp_path):
     assert list(report.dropped.values()) == [1] and "words" in next(iter(report.dropped))
 
 
+@pytest.mark.parametrize(
+    ("axes", "found"),
+    [
+        (["help1", "help2"], {"help": {"Near.": 4, "Far.": 2}}),
+        (["q1", "q2"], {"q1": {"Near.": 4, "Far.": 4}, "q2": {"Near.": 2, "Far.": 2}}),
+    ],
+    ids=["a control for each response", "axes that are numbered"],
+)
+def test_numbers_of_controls_are_those_of_responses_or_of_axes(tmp_path, axes, found):
+    pairs = zip(axes, ["t1", "t2"]) if axes[0] == "help1" else ((axis, tag) for axis in axes for tag in ("t1", "t2"))
+    said = [result("rating", axis, tag, rating=4 if axis == axes[0] else 2) for axis, tag in pairs]
+    [label], _ = found_in(tmp_path, task(annotated(*said), **TWO, model_a="x-7b"))
+    assert by_text(label.comparison) == found
+
+
+@pytest.mark.parametrize(
+    ("choice", "won", "notes"),
+    [
+        ("Both are good", None, None),
+        ("Neither is good", "all bad", None),
+        ("B", "Far.", None),
+        ("Left", "Near.", None),
+        ("Answer 2 is much better", "Far.", "best: Answer 2 is much better"),
+    ],
+)
+def test_a_choice_in_words(tmp_path, choice, won, notes):
+    [label], _ = found_in(tmp_path, task(annotated(result("choices", "best", "prompt", choices=[choice])), **TWO))
+    assert winner(label.comparison) == (won if won != "all bad" else None)
+    assert label.comparison.verdict.no_choice == (won if won == "all bad" else None)
+    assert label.comparison.verdict.notes == notes
+
+
+def test_prompts_that_are_talks_or_absent(tmp_path):
+    talk = [{"author": "User", "text": "How far?"}, {"author": "Bot", "text": "To where?"}]
+    pair = result("pairwise", "pw", "text1,text2", selected="right")
+    rows = [task(annotated(pair), text1="Near.", text2="Far.", **more) for more in ({"dialogue": talk}, {})]
+    talked, alone = (each.comparison for each in found_in(tmp_path, *rows)[0])
+    assert [each["role"] for each in talked.context.messages] == ["user", "assistant"]
+    assert winner(talked) == winner(alone) == "Far." and alone.context.prompt == ""
+
+
+@pytest.mark.parametrize("tool", ["argilla", "label studio"])
+def test_answers_to_a_record_without_responses_are_counted(tmp_path, tool):
+    rows = {
+        "argilla": {"fields": {"text": "How far?"}, "responses": {"label": [{"value": "travel", "user_id": "u1"}]}},
+        "label studio": task(annotated(result("choices", "label", "text", choices=["travel"])), text="How far?"),
+    }
+    labels, report = found_in(tmp_path, rows[tool], name="a.jsonl")
+    assert not labels and report.dropped.total() == 1 and "without responses" in next(iter(report.dropped))
+
+
 def test_annotations_of_one_person_are_all_kept(tmp_path, capsys):
     rated = [annotated(result("rating", "clear", "answer1", rating=stars)) for stars in (5, 2, 2)]
     path = written(tmp_path / "a.json", [task(*rated, **TWO)])

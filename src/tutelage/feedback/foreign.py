@@ -29,8 +29,20 @@ REPLIES = {
     "summary",
     "text",
 }
-TIES = {"tie", "tied", "same", "equal", "both", "bothgood", "draw", "equallygood", "nopreference", "aboutthesame"}
-NEITHER = {"neither", "none", "bothbad", "allbad", "noneoftheabove", "equallybad"}
+TIES = {
+    "tie",
+    "tied",
+    "same",
+    "equal",
+    "both",
+    "bothgood",
+    "draw",
+    "equallygood",
+    "nopreference",
+    "aboutsame",
+    "bothequallygood",
+}
+NEITHER = {"neither", "none", "bothbad", "allbad", "noneabove", "equallybad", "neithergood", "nonegood"}
 WEAK = {"same", "equal", "both", "none"}  # they also answer questions that are not about which response is better
 GOOD = {"good", "yes", "true", "acceptable", "correct", "thumbsup"}
 BAD = {"bad", "no", "false", "unacceptable", "incorrect", "thumbsdown"}
@@ -53,6 +65,7 @@ FILLER |= {"wins", "won", "preferred", "bit"}
 ABOUT = {"id", "externalid", "status", "insertedat", "updatedat", "serverid", "score", "metadata"}  # of the record
 METADATA = ABOUT | {"model", "source", "category", "lang", "language", "url", "date", "dataset", "split", "domain"}
 METADATA |= {"policy", "author", "topic", "version", "uuid", "promptid", "taskid"}
+SMALL = {"is", "are", "the", "of", "them", "they", "responses", "answers", "replies", "these"}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 NAMED_KIND = re.compile(r"^(response|answer|reply|completion|text|model|option|output|generation|candidate|summary)")
 
@@ -100,14 +113,23 @@ class Answer:
     reason: str = ""
 
 
+class WithoutResponses(InputError):
+    """A record that has a prompt, but nothing that answers it."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """A prompt (a text, or messages) and its responses: field -> text. tags: other names of these fields."""
+    """A prompt (a text, or messages) and its responses: field -> text.
+
+    tags: other names of these fields      axes: of a control that rates one response (help1), the axis that it shares
+    with those of the others (help)
+    """
 
     row: Row
     prompt: Any
     responses: Mapping[str, str]
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    axes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def context(self) -> Context:
@@ -169,9 +191,10 @@ class Task:
         told = plain(value)
         if len(self.responses) < 2:
             return None
-        if told in TIES and (sure or told not in WEAK):
+        brief = plain("".join(each for each in re.split(r"[\W_]+", str(value).casefold()) if each not in SMALL))
+        if brief in TIES and (sure or brief not in WEAK):
             return Answer(name, decision={"ranking": (tuple(sorted(self.ids.values())),), "strength": 0.0})
-        if told in NEITHER and (sure or told not in WEAK):
+        if brief in NEITHER and (sure or brief not in WEAK):
             return Answer(name, decision={"no_choice": "all bad"})
         found = self.find(value) if sure or not told.isdecimal() else self.find_field(value)
         if found is not None:
@@ -205,6 +228,8 @@ class Task:
         """
         names = self.ids
         said = plain(name)
+        if target is not None and name in self.axes:
+            return Answer(name, ratings={self.axes[name]: {target: float(value)}})
         about = sorted(
             (each for each in names if plain(each) and plain(each) in said), key=lambda each: len(plain(each))
         )
@@ -244,18 +269,26 @@ def split_name(name: str) -> tuple[str, str]:
 def task_of(
     row: Row, fields: Mapping[str, Any], naming: Naming, named: Sequence[str] = (), exact: bool = False
 ) -> Task:
-    """The prompt and the responses among the fields. InputError where that cannot be told.
+    """The prompt and the responses among the fields. InputError where that cannot be told, WithoutResponses where there
+    is a prompt alone.
 
-    named: what answers name as responses; exact: whether two or more of these are all that there are
+    named: what answers name as responses; exact: whether two or more of these are all that there are, and a prompt
+    need not be there
     """
     texts = {name: value for name, value in fields.items() if isinstance(value, str) and plain(name) not in ABOUT}
     talks = {name: value for name, value in fields.items() if is_talk(value)}
     there = {**talks, **texts}
-    prompt = naming.prompt or guess_prompt(there)
+    prompt = naming.prompt or guess_prompt(there) or (next(iter(talks)) if len(talks) == 1 else "")
     found = [name for name in texts if name != prompt]
-    wanted = naming.responses or tuple(choose_responses(found, {plain(each) for each in named}, exact))
+    empty = [name for name in naming.responses if fields.get(name, "") is None]  # an optional field
+    chosen = [name for name in naming.responses if name not in empty]
+    wanted = chosen if naming.responses else choose_responses(found, {plain(each) for each in named}, exact)
     missing = [name for name in (prompt, *wanted) if name not in there]
-    if not prompt or missing or not wanted:
+    if exact and not prompt and not naming.prompt and len(wanted) > 1:
+        return Task(row, "", {name: texts[name] for name in wanted})
+    if prompt in there and not wanted and not missing:
+        raise WithoutResponses(f"{row.place}: there is no response to {prompt!r:.40}.")
+    if not prompt or missing:
         told = ", ".join(f"{name:.40}" for name in list(there)[:20]) or "none"
         raise InputError(
             f"{row.place}: which fields are the prompt and the responses? There are {told}. "
@@ -307,6 +340,12 @@ def judge_alone(given: Task, name: str, value: Any, target: str | None, siblings
         return None
     found = given.rate(name, told in GOOD, target, siblings)
     return None if found.reason else found
+
+
+def drop_all(row: Row, count: int, report: ReadReport) -> None:
+    """Counts the answers to a record without responses."""
+    for _ in range(count):
+        report.drop(row, "of a record without responses (--responses says which fields they are)")
 
 
 def combine(given: Task, answers: Sequence[Answer], report: ReadReport, **about: Any) -> Iterator[Found]:

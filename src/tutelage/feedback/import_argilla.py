@@ -11,8 +11,10 @@ from tutelage.feedback.foreign import (
     Found,
     Naming,
     Task,
+    WithoutResponses,
     combine,
     count_beside,
+    drop_all,
     hints_choice,
     judge_alone,
     plain,
@@ -48,7 +50,10 @@ def argilla(row: Row, naming: Naming, report: ReadReport) -> Iterator[Found]:
         report.drop(row, "without an answer")
     if not by_user:
         return
-    given = task_of(row, fields, naming, _named(fields, answers))
+    try:
+        given = task_of(row, fields, naming, _named(fields, answers))
+    except WithoutResponses:
+        return drop_all(row, sum(map(len, by_user.values())), report)
     partial = {name for name, found in answers.items() if any(_is_partial(given, each.get("value")) for each in found)}
     asks = {name: hints_choice(name) or _names_some(given, found) for name, found in answers.items()}
     for user, said in by_user.items():

@@ -15,6 +15,7 @@ from typing import Any
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport, Row
 from tutelage.data.json_text import json_value
+from tutelage.data.talks import ROLES
 from tutelage.feedback.foreign import (
     METADATA,
     PROMPTS,
@@ -23,9 +24,11 @@ from tutelage.feedback.foreign import (
     Found,
     Naming,
     Task,
+    WithoutResponses,
     choose_responses,
     combine,
     count_beside,
+    drop_all,
     guess_prompt,
     hints_choice,
     is_talk,
@@ -61,7 +64,10 @@ def label_studio(row: Row, naming: Naming, report: ReadReport) -> Iterator[Found
     if not annotations:
         report.drop(row, "without an answer")
     results = [result for each in annotations for result in each.get("result") or ()]
-    given = _task(row, row.fields["data"], naming, results)
+    try:
+        given = _task(row, row.fields["data"], naming, results)
+    except WithoutResponses:
+        return drop_all(row, sum(len(each.get("result") or ()) or 1 for each in annotations), report)
     for each in annotations:
         said = each.get("result") or ()
         if each.get("was_cancelled") or each.get("skipped"):
@@ -79,7 +85,10 @@ def label_studio_min(row: Row, naming: Naming, report: ReadReport) -> Iterator[F
     data, results = _split(row)
     if not results:
         return report.drop(row, "without an answer")
-    given = _task(row, data, naming, results)
+    try:
+        given = _task(row, data, naming, results)
+    except WithoutResponses:
+        return drop_all(row, len(results), report)
     about = {**row.fields, "completed_by": row.fields.get("annotator")}
     names = [result["from_name"] for result in results]
     answers = [_answer(given, result, names) for result in results]
@@ -154,7 +163,26 @@ def _task(row: Row, data: Mapping[str, Any], naming: Naming, results: Sequence[M
     prompt = naming.prompt or guess_prompt({**data})
     compared, exact = _compared(results, {key: name for key, name in texts.items() if name != prompt})
     given = task_of(row, data, naming, compared, exact)
-    return replace(given, tags=_aliases(given, [tag for tag in tags if plain(tag) not in texts]))
+    given = replace(given, tags=_aliases(given, [tag for tag in tags if plain(tag) not in texts]))
+    return replace(given, axes=_axes(given, results))
+
+
+def _axes(given: Task, results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Controls that differ in their number only, each about the response of that number (help1, help2) -> help."""
+    suffixes = {own: split_name(name)[1] for name, own in given.ids.items()}
+    targets: dict[str, set[str | None]] = {}
+    for result in results:
+        targets.setdefault(str(result.get("from_name")), set()).add(suffixes.get(_target(given, result) or ""))
+    stems: dict[str, list[str]] = {}
+    for name in targets:
+        if split_name(name)[1]:
+            stems.setdefault(split_name(name)[0], []).append(name)
+    return {
+        name: stem
+        for stem, names in stems.items()
+        for name in names
+        if len(names) > 1 and all(targets[each] == {split_name(each)[1]} for each in names)
+    }
 
 
 def _compared(results: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> tuple[list[str], bool]:
@@ -188,11 +216,16 @@ def _as_talk(value: Any) -> Any:
     if not isinstance(value, list) or is_talk(value) or not value:
         return value
     turns = [
-        {"role": str(each.get("role", each.get("author", each.get("speaker")))), "content": each["text"]}
+        {"role": _role(each), "content": each["text"]}
         for each in value
         if isinstance(each, dict) and isinstance(each.get("text"), str) and {"role", "author", "speaker"} & each.keys()
     ]
     return turns if len(turns) == len(value) else value
+
+
+def _role(turn: Mapping[str, Any]) -> str:
+    told = str(turn.get("role", turn.get("author", turn.get("speaker"))))
+    return ROLES.get(told.casefold(), told)
 
 
 def _items(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
@@ -202,7 +235,9 @@ def _items(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dic
         for name, value in data.items()
         if isinstance(value, list) and value and all(isinstance(each, dict) and "id" in each for each in value)
     }
-    if not lists or not any(result.get("type") == "ranker" for result in results):
+    texts = [name for name, value in data.items() if isinstance(value, str) and name != guess_prompt(data)]
+    ranked = any(result.get("type") == "ranker" for result in results)
+    if not lists or not (ranked or len(choose_responses(texts, set())) < 2):
         return None
     told = {plain(tag) for result in results if result.get("type") == "ranker" for tag in _tags(result)}
     chosen = next((name for name in lists if plain(name) in told), next(iter(lists)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +22,9 @@ from tutelage import __version__
 from tutelage.data.errors import InputError
 from tutelage.data.secrets import MASK
 from tutelage.runs.files import entry, read_json, write_json
+from tutelage.runs.limits import refuse_impossible_numbers
 from tutelage.runs.settings import CHECKPOINT_SECONDS, config_file, overridden, read_settings
+from tutelage.runs.terminal import hide_library_warnings, run_until_pipe_closes
 from tutelage.runs.trackers import tracker
 
 if TYPE_CHECKING:  # it brings torch, for which whoever opens a page or asks for help should not wait
@@ -158,8 +162,11 @@ ASIDES = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The `tutelage` command; exits 0, 2 where what was given cannot be used, 130 where it was interrupted."""
-    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+    """The `tutelage` command; exits 0, 2 where what was given cannot be used, 130 where it was interrupted, 141 where
+    nobody reads its output any more (`tutelage --help | head -1`), as a command does that SIGPIPE ends."""
+    hide_library_warnings()
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run_until_pipe_closes(lambda: run_command(given)))
 
 
 def run_command(arguments: list[str]) -> int:
@@ -180,7 +187,7 @@ def hush() -> None:
 
 
 def dispatch(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
     if arguments[0] == "--version":
@@ -196,7 +203,9 @@ def dispatch(arguments: list[str]) -> int:
         return aside.main(arguments[1:])
     name = verb_of(arguments)
     if name not in VERBS:
-        raise InputError(f"there is no `tutelage {name}`. There are: {', '.join([*VERBS, *ASIDES])}.")
+        raise InputError(
+            f"there is no `tutelage {name}`. {closest(arguments)}There are: {', '.join([*VERBS, *ASIDES])}."
+        )
     return perform(name, arguments[len(name.split()) :])
 
 
@@ -205,6 +214,21 @@ def verb_of(arguments: list[str]) -> str:
     shared = {name.split()[0] for name in VERBS if " " in name}
     second = arguments[1:2] if arguments[0] in shared else []
     return " ".join([arguments[0], *(each for each in second if not each.startswith("-"))])
+
+
+def closest(arguments: list[str]) -> str:
+    """The verb that was probably meant, as a question, or nothing. Verbs have one word or two."""
+    known = [*VERBS, *ASIDES]
+    words = [each.lower() for each in arguments[:2] if not each.startswith("-")]
+    family = [f"`tutelage {each}`" for each in known if each.split()[0] == words[0]]
+    if len(words) == 2:
+        found = difflib.get_close_matches(" ".join(words), known, n=1, cutoff=0.8)
+    else:
+        found = [] if family else difflib.get_close_matches(words[0], known, n=1)
+    if not found and family:
+        return f"Did you mean one of {', '.join(family)}? "
+    found = found or difflib.get_close_matches(words[0], known, n=1)
+    return f"Did you mean `tutelage {found[0]}`? " if found else ""
 
 
 def overview() -> str:
@@ -228,6 +252,8 @@ def carry_out(name: str, job: Any, place: Place) -> int:
     from tutelage.runs.run import Run
 
     hush()
+    refuse_impossible_numbers(job)
+    refuse_impossible_numbers(place)
     run = Run.create(
         place.out,
         job,
@@ -242,16 +268,21 @@ def carry_out(name: str, job: Any, place: Place) -> int:
     run.skip_preflight = place.skip_preflight
     run.watch = Watch(place.on_disease)
     run.checkpoints = dataclasses.replace(run.checkpoints, keep=KEPT if place.on_disease == "best" else 2)
-    run.trackers = tuple(tracker(each, run.path) for each in place.track)
     log = OutputLog(run.path, f"tutelage {name}" + (" --resume" if place.resume else ""))
     try:
+        run.trackers = tuple(tracker(each, run.path) for each in place.track)
         with labelling_page(job, run.path):
             run.mark_finished(VERBS[name].load()[1](job, run))
     except KeyboardInterrupt:
+        run.claim.settle()
         run.interrupted()
         print(f"tutelage: interrupted at {run.where}. {run.path} is usable. {how_to_resume(run)}", file=sys.stderr)
         return 130
     except BaseException as error:
+        if isinstance(error, (InputError, BrokenPipeError)) and not run.claim.settled:
+            run.claim.withdraw()  # nothing was computed yet: a corrected command begins where this one did
+            raise
+        run.claim.settle()
         run.interrupted(error)
         log.say_error(error)
         if place.on_disease != "best" or not isinstance(error, Diseased) or not returned(error):
@@ -312,8 +343,30 @@ def stored(path: Path) -> tuple[str, Any]:
     return name, overridden(unset(job_class), settings, str(path / "config.json"))
 
 
+@contextmanager
+def where_begun(path: Path) -> Iterator[Path]:
+    """In the folder that the run's command was given in, where it still exists: its settings hold paths and modules
+    that are relative to it. Gives the path of the run from there."""
+    here = Path.cwd()
+    before = read_json(path / "config.json").get("working_directory")
+    if not isinstance(before, str) or not Path(before).is_dir() or Path(before) == here:
+        yield path
+        return
+    whole = path.resolve()
+    os.chdir(before)
+    try:
+        yield whole
+    finally:
+        os.chdir(here)
+
+
 def resume(path: Path) -> int:
     """Continues a run where its last checkpoint left it."""
+    with where_begun(path.expanduser()) as found:
+        return resume_here(found)
+
+
+def resume_here(path: Path) -> int:
     name, job = stored(path)
     if MASK in (path / "config.json").read_text(encoding="utf-8"):
         raise InputError(
@@ -325,6 +378,11 @@ def resume(path: Path) -> int:
 
 def verify_resume(path: Path) -> int:
     """Replays every stage from its last checkpoint but one, on a copy, and compares the states that it arrives at."""
+    with where_begun(path.expanduser()) as found:
+        return verify_resume_here(found)
+
+
+def verify_resume_here(path: Path) -> int:
     from tutelage.runs.checkpoints import Checkpoints
 
     name, job = stored(path)
@@ -401,3 +459,7 @@ def unset(job_class: type) -> Any:
         if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
     ]
     return job_class(**dict.fromkeys(required, tyro.MISSING))
+
+
+if __name__ == "__main__":
+    main()

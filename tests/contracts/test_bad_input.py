@@ -167,14 +167,14 @@ STOP_AT = iter(())
 
 
 def interrupting(prompts, responses):
-    """Ctrl-C while the second batch is scored."""
+    """Ctrl-C while the second batch is scored: after the first one and the prompts that are looked at beside it."""
     if next(STOP_AT, None) == "now":
         raise KeyboardInterrupt
     return [1.0] * len(responses)
 
 
 def test_ctrl_c_says_where_and_leaves_a_usable_folder(capsys, ppo, files, monkeypatch):
-    monkeypatch.setattr(f"{__name__}.STOP_AT", iter(["go", "now"]))
+    monkeypatch.setattr(f"{__name__}.STOP_AT", iter(["go", "go", "now"]))
     command = [str(part) for part in [*ppo, f"{__name__}:interrupting", "--skip-preflight"]]
     assert run_command(command) == 130
     message = capsys.readouterr().err

@@ -29,13 +29,13 @@ class Job:
     """Prints, then ends as it is told."""
 
     ends: str = "well"
-    steps: int = 2
+    laps: int = 2
 
 
 def act(job, run):
     print("this goes to the terminal")
     print("and this, too", file=sys.stderr)
-    for step in run.steps(job.steps):
+    for step in run.steps(job.laps):
         run.record(step, {"loss": 1.0})
     if job.ends == "badly":
         return [][0]
@@ -49,7 +49,7 @@ def act(job, run):
             stage.record(step, {"loss": 1.0})
             if step == 1:
                 raise ZeroDivisionError("nothing to divide by")
-    return {"steps": job.steps}
+    return {"steps": job.laps}
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def doctor(path, capsys, *flags):
 
 
 def test_a_run_that_crashed_is_not_cleared(verb, capsys):
-    out = verb("badly", "--steps", "0")
+    out = verb("badly", "--laps", "0")
     code, said = doctor(out, capsys)
     assert code == 3
     assert "no diagnosis: the run ended at step 0 with IndexError: list index out of range" in said

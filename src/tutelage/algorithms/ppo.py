@@ -20,6 +20,7 @@ from tutelage.algorithms.peak import Peak
 from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
 from tutelage.formulas.parity import ParityGap, parity_gap
+from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
 from tutelage.trajectory import (
     ActorCritic,
@@ -33,6 +34,8 @@ from tutelage.trajectory import (
     Task,
     in_parts,
 )
+
+PHASES = ("sampling", "scoring", "learning")
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ def ppo(
     controller = KLController(config.kl_coefficient, config.kl_target_nats, config.kl_horizon)
     peak = Peak(learner, task.held_out, config.stop_at_peak) if config.stop_at_peak else None
     kept = {"learner": learner, "kl_controller": controller, **({"peak": peak} if peak else {})}
-    for step in run.steps(config.steps, shows=("score", "kl_nats_per_sequence"), state=kept, best="score"):
+    shows, told = ("score", "kl_nats_per_sequence"), ProgressSettings(PHASES)
+    for step in run.steps(config.steps, shows, state=kept, best="score", told=told):
         batch = sampler.sample(task.environment, task.keys(step))  # tau ~ pi
         run.lap("sampling")
         score_BT = task.score(batch)

@@ -35,6 +35,7 @@ from tutelage.recipes.clip_questions import Interview
 from tutelage.recipes.control_tasks import ControlTask, Learning, task_of, with_steps
 from tutelage.rewards.control import EnsembleScore, RewardEnsemble, TrueScore, correlation
 from tutelage.runs.files import write_json
+from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Key, Task
 
@@ -103,7 +104,8 @@ def preferences_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[
     kept = {"learner": learning.learner, "scale": learning.policy.scale, "reward": reward, "interview": interview}
     settled = False
     with answering(work):
-        for step in stage.steps(scene.ppo.steps, shows=("true_return", "labels"), state=kept):
+        told = ProgressSettings(timed=scene.config.asking.labeller != "human")
+        for step in stage.steps(scene.ppo.steps, shows=("true_return", "labels"), state=kept, told=told):
             if not settled:
                 interview.settle()
             settled = True

@@ -93,6 +93,8 @@ class DemoConfig:
 
 def demo(config: DemoConfig, run: Run) -> dict[str, Any]:
     """Runs every stage that is not finished yet; returns the summary."""
+    if config.labeller != "synthetic":
+        labeller_of(config.labeller, config.judge_model, config.seed)  # refuses one that is not there before training
     stages.run_stages({name: partial(stage, config, run) for name, stage in STAGES.items()}, run)
     run.keep_samples(0, read_lines(run.path / "evaluation" / "samples.jsonl"))
     return summarise(config, run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from tutelage.recipes.jobs import loaded_policy
 from tutelage.recipes.scoring import Judging
 from tutelage.recipes.text_scores import TextScorer, label
 from tutelage.rewards import helpdesk
-from tutelage.rewards.language import text_reward
+from tutelage.rewards.functions import load_function, names_function, refuse_bare_module
 from tutelage.runs.files import append_lines
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch
@@ -92,7 +91,11 @@ class EvaluateJob:
 
 
 def evaluate_job(job: EvaluateJob, run: Run) -> dict[str, Any]:
-    function = ":" in job.reward and not Path(job.reward).exists()
+    function = names_function(job.reward)
+    if function:
+        load_function(job.reward, "--reward")  # says what is wrong with it before a model is loaded
+    else:
+        refuse_bare_module(job.reward)
     names = ("data", "max_new_tokens", "temperature", "limit", "seed", "device", "judging", "trust")
     same = {name: getattr(job, name) for name in names}
     judge, reward = (job.reward if function else REWARD_MODEL), () if function else (job.reward,)
@@ -147,6 +150,9 @@ def refuse_contradictions(job: PoliciesJob) -> None:
     for fault, there in faults.items():
         if there:
             raise InputError(f"evaluate policies: {fault}.")
+    for name in job.judge:
+        if name not in (GOLD, REWARD_MODEL, PEOPLE):
+            arguments_of(name, load_function(name, "--judge"))
     if job.write_questions:
         refuse_existing(job.write_questions)
 
@@ -187,7 +193,7 @@ def judgements(
     if name == GOLD:
         return [by_function(GOLD, helpdesk.gold, replies)]
     if name != REWARD_MODEL:
-        return [by_function(name, text_reward(name), replies)]
+        return [by_function(name, load_function(name, "--judge"), replies)]
     found = []
     for folder in job.reward:
         scorer = TextScorer.load(folder, device, job.max_tokens, judging=job.judging, trust=job.trust)
@@ -200,20 +206,25 @@ def judgements(
 
 def by_function(name: str, function: Callable[..., Any], replies: Replies) -> Judgements:
     """A function of (prompts, responses) scores; one of (prompts, firsts, seconds) prefers, and is asked both ways."""
-    required = [
-        each for each in inspect.signature(function).parameters.values() if each.default is inspect.Parameter.empty
-    ]
-    if len(required) == 2:
+    if arguments_of(name, function) == 2:
         sides = [numbers(name, function, replies.prompts, each) for each in (replies.candidate, replies.other)]
         return by_scores(name, *sides)
-    if len(required) != 3:
+    first_N = probabilities(name, function, replies.prompts, replies.candidate, replies.other)
+    second_N = 1 - probabilities(name, function, replies.prompts, replies.other, replies.candidate)
+    return Judgements(name, first_N, second_N, np.full(len(replies), np.nan))
+
+
+def arguments_of(name: str, function: Callable[..., Any]) -> int:
+    """2 for a function that scores, 3 for one that prefers; InputError for any other number of arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    required = [each for each in parameters if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
+    count = 2 if any(each.kind is each.VAR_POSITIONAL for each in required) else len(required)
+    if count not in (2, 3):
         raise InputError(
             f"--judge {name} takes {len(required)} arguments; expected (prompts, responses), which returns scores, or "
             "(prompts, firsts, seconds), which returns the probability that the first is better."
         )
-    first_N = probabilities(name, function, replies.prompts, replies.candidate, replies.other)
-    second_N = 1 - probabilities(name, function, replies.prompts, replies.other, replies.candidate)
-    return Judgements(name, first_N, second_N, np.full(len(replies), np.nan))
+    return count
 
 
 def numbers(name: str, function: Callable[..., Any], *texts: list[str]) -> np.ndarray:

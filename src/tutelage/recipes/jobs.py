@@ -35,7 +35,7 @@ from tutelage.formulas.best_of_n import kl_nats
 from tutelage.policies.language import LanguagePolicy, with_lora
 from tutelage.recipes import stages
 from tutelage.recipes.answers import frozen
-from tutelage.recipes.scoring import Judging, scorer
+from tutelage.recipes.scoring import Judging, refuse_unusable, scorer
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Score
 
@@ -130,6 +130,9 @@ def sft_job(job: SFTJob, run: Run) -> dict[str, Any]:
 
 
 def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
+    refuse_unusable(job.reward, job.judging)
+    if job.held_out_reward:
+        refuse_unusable(job.held_out_reward, flag="--held-out-reward")
     device = device_of(job.device)
     model, codec = loaded_policy(job.model, device, job.lora_rank, job.trust)
     policy, drawn_by = LanguagePolicy(model, job.temperature, job.numerics), SAMPLERS[job.sampler]
@@ -163,6 +166,7 @@ def looked_back_at(job: PPOJob, codec: Codec, model: Any, device: torch.device) 
 
 
 def best_of_n_job(job: BestOfNJob, run: Run) -> dict[str, Any]:
+    refuse_unusable(job.reward, job.judging)
     device = device_of(job.device)
     speaker, prompts, score = asked(job, device)
     batch, scores_PN = best_of_n(

@@ -36,6 +36,7 @@ from tutelage.recipes.drift import Drift, over_first, what_wins
 from tutelage.recipes.loop_settings import LoopConfig
 from tutelage.rewards.language import ModelScore, RewardModel, start_head
 from tutelage.runs.files import append_lines, read_lines, write_folder, write_json, write_lines
+from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
 
 LIVE, VERSIONS, ANSWERS, FIRST = "live.json", "versions.jsonl", "comparisons.jsonl", "first"
@@ -124,13 +125,15 @@ def live(
     drift = Drift(material.speaker, material.unseen, config.seed + 50)
     wanted = config.rounds * config.labels_per_round
     tell(run, stage, store.labels(), waiting=True)
-    for version in stage.steps(wanted, shows=("labels", "kl_nats_to_first"), state={"apprentice": apprentice}):
+    told = ProgressSettings(("waiting for answers", "learning"), counted_by="labels", timed=False)
+    for version in stage.steps(wanted, ("kl_nats_to_first",), state={"apprentice": apprentice}, told=told):
         forget_after(stage, version)
         if answered(stage) >= wanted:
             break
         keep_open(config, apprentice, version, store)
         known, new = fresh(config, labeller, store, stage, partial(keep_open, config, apprentice, version, store))
         tell(run, stage, known, waiting=False)
+        stage.enter_phase("learning")
         snapshot = store.snapshot([each.id for each in known])
         found = apprentice.learn(answers_of(material.speaker, known, stage), drift.sample) | apprentice.practise()
         waited = published(stage, version + 1, snapshot.id, known, new)
@@ -138,6 +141,7 @@ def live(
         stage.keep_samples(version + 1, drift.samples())
         stage.record(version, {**found, "labels": float(len(known)), "seconds_from_answer": waited})
         tell(run, stage, known, waiting=True)
+        stage.enter_phase("waiting for answers")
     material.speaker.save(stage)
     apprentice.reward_model.normalise(ModelScore(apprentice.reward_model)(drift.sample).sum(dim=1), deviation=1.0)
     write_folder(stage.path / "reward-model", partial(apprentice.reward_model.save, codec=material.speaker.codec))

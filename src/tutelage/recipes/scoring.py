@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -26,7 +25,8 @@ from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics
 from tutelage.formulas import uncertainty
 from tutelage.rewards.ensemble import Combine, CombinedScore, Ensemble, is_ensemble, load_ensemble
-from tutelage.rewards.language import Heads, RewardModel, TextScore, text_reward
+from tutelage.rewards.functions import load_reward, names_function, refuse_bare_module
+from tutelage.rewards.language import Heads, RewardModel, TextScore
 from tutelage.rewards.rules import RuleScore, read_rules
 from tutelage.trajectory import Score
 
@@ -49,14 +49,23 @@ class Judging:
         return {"mean": uncertainty.mean, "minimum": uncertainty.worst_case, "uwo": weighted}[self.combine]
 
 
+def refuse_unusable(reward: str, judging: Judging = Judging(), flag: str = "--reward") -> None:
+    """What can be said of a reward before any model is loaded: InputError where it cannot score."""
+    if names_function(reward):
+        _refuse_rules(reward, judging)
+        _refuse_several(reward, judging)
+        load_reward(reward, flag)
+    else:
+        refuse_bare_module(reward, flag)
+
+
 def scorer(
     reward: str, codec: Codec, device: torch.device, judging: Judging = Judging(), trust: Trust = NOTHING
 ) -> tuple[Score, Any | None]:
     """(score, the classifier that a value model may start from, where there is one whose tokens are the policy's)."""
-    if ":" in reward and not Path(reward).exists():
-        _refuse_rules(reward, judging)
-        _refuse_several(reward, judging)
-        return TextScore(text_reward(reward), codec, f"the reward function {reward}"), None
+    refuse_unusable(reward, judging)
+    if names_function(reward):
+        return TextScore(load_reward(reward), codec, f"the reward function {reward}"), None
     if load_tokenizer(reward, trust).get_vocab() != codec.tokenizer.get_vocab():
         raise InputError(
             f"--reward {reward}: its tokenizer is not the policy's, so it would read other tokens than were written. "

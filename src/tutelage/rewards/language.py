@@ -6,9 +6,8 @@ A score of the whole reply is one number; it stands at the reply's last action (
 from __future__ import annotations
 
 import copy
-import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,8 @@ from tutelage.data.errors import InputError
 from tutelage.data.linear import quickened
 from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics, last_states
+from tutelage.rewards.functions import TextReward
 from tutelage.trajectory import Batch
-
-TextReward = Callable[[list[str], list[str]], Sequence[float]]
-"""(prompts, responses) -> one number each; the shape of `module:function` on the command line."""
 
 
 class Heads(nn.Module):
@@ -125,12 +122,13 @@ class TextScore:
 
     def numbers(self, prompts: list[str], responses: list[str]) -> list[float]:
         try:
-            values = [float(value) for value in self.function(prompts, responses)]
+            returned = self.function(prompts, responses)
         except Exception as error:
             raise InputError(
                 f"{self.name} raised {type(error).__name__}: {error} (given {len(prompts)} prompts and responses, "
                 f"the first response {responses[0][:80]!r}). It must return one number for each response."
             ) from error
+        values = self._as_floats(returned)
         if len(values) != len(responses):
             raise InputError(
                 f"{self.name} returned {len(values)} numbers for {len(responses)} responses; expected as many."
@@ -140,17 +138,14 @@ class TextScore:
                 raise InputError(f"{self.name} returned {value} for {response[:80]!r}; expected a finite number.")
         return values
 
-
-def text_reward(name: str) -> TextReward:
-    """`module:function` -> the function, or an InputError that says which half is missing."""
-    module_name, _, function_name = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"--reward {name}: {error}. Give a reward-model folder, or module:function where module can be imported "
-            "from here and function takes (prompts, responses) and returns one number each."
-        ) from error
-    if not isinstance(function, Callable):
-        raise InputError(f"--reward {name}: {function_name} is a {type(function).__name__}, not a function.")
-    return function
+    def _as_floats(self, returned: Any) -> list[float]:
+        """A list, tuple, array or tensor [N] of numbers as floats; InputError for anything else."""
+        try:
+            if isinstance(returned, (str, bytes, Mapping)):
+                raise TypeError
+            return [float(value) for value in returned]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.name} returned {returned!r:.120} ({type(returned).__name__}); expected a list with one number "
+                "for each response."
+            ) from error

@@ -9,7 +9,6 @@ import dataclasses
 import math
 import os
 import platform
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -24,9 +23,10 @@ from tutelage.data.linear import library
 from tutelage.data.secrets import masked
 from tutelage.feedback.people import holds_people
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
+from tutelage.runs.claim import Claim, claim_folder, put_back
 from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, entry, read_json, read_lines, write_json
 from tutelage.runs.outcome import error_of, is_alive
-from tutelage.runs.progress import Progress
+from tutelage.runs.progress import Progress, ProgressSettings
 from tutelage.runs.settings import CHECKPOINT_SECONDS
 from tutelage.runs.trackers import Tracker
 from tutelage.runs.went_back import last_step
@@ -60,6 +60,7 @@ class Run:
     ) -> None:
         self.path, self.trackers, self.name = path, tuple(trackers), name or path.name
         self.checkpoint_seconds, self.checkpoints = checkpoint_seconds, Checkpoints(path / "checkpoints")
+        self.claim = Claim(path, settled=True)
         self.stateful: dict[str, Stateful] = {"random": RANDOM}
         self.until: tuple[str, int] | None = None
         self.skip_preflight = False
@@ -67,6 +68,7 @@ class Run:
         self.latest: dict[str, float] = {}
         self.step = 0
         self.current: Run | None = None
+        self._progress: Progress | None = None
         self._noted: dict[str, float] = {}
         self._started = self._lapped = time.monotonic()
 
@@ -85,9 +87,24 @@ class Run:
         verb: the command that began it, so that `tutelage resume` finds it again
         """
         path = Path(folder).expanduser()
-        _make_room(path, resume, overwrite)
         run = Run(path, checkpoint_seconds=checkpoint_seconds)
-        resolved: dict[str, Any] = {"verb": verb, "settings": as_plain(config), **surroundings()}
+        run.claim = _make_room(path, resume, overwrite)
+        try:
+            return run._begin(config, resume, verb)
+        except BaseException:
+            run.claim.withdraw()
+            raise
+
+    def _begin(self, config: object, resume: bool, verb: str) -> Run:
+        """Writes config.json and state.json, or goes on where the run in this folder stopped."""
+        run, path = self, self.path
+        here = str(Path.cwd())  # relative paths and modules among the settings are looked for from here
+        resolved: dict[str, Any] = {
+            "verb": verb,
+            "settings": as_plain(config),
+            "working_directory": here,
+            **surroundings(),
+        }
         if resume and (path / CONFIG).exists():
             before = read_json(path / CONFIG)
             settings = cast("dict[str, Any]", entry(path / CONFIG, before, "settings", dict))
@@ -105,6 +122,7 @@ class Run:
     def stage(self, name: str) -> Run:
         """The sub-run of a pipeline; an unfinished attempt is cut back to its last checkpoint."""
         stage = self.current = Run(self.path / name, self.trackers, name, self.checkpoint_seconds)
+        stage.claim = self.claim
         stage.until, stage.skip_preflight, stage.watch = self.until, self.skip_preflight, self.watch
         stage.checkpoints = dataclasses.replace(stage.checkpoints, keep=self.checkpoints.keep)
         if not stage.finished:
@@ -119,21 +137,29 @@ class Run:
         return (self.path / STATE).exists() and _status(self.path / STATE) == "finished"
 
     def steps(
-        self, count: int, shows: Sequence[str] = (), state: Mapping[str, Stateful] | None = None, best: str = ""
+        self,
+        count: int,
+        shows: Sequence[str] = (),
+        state: Mapping[str, Stateful] | None = None,
+        best: str = "",
+        told: ProgressSettings = ProgressSettings(),
     ) -> Iterator[int]:
         """The steps that are left of `count`, with a progress bar that shows the latest value of the named metrics.
 
         state: what changes from step to step. It is restored before the first step where there is a checkpoint, and
         checkpointed now and then and after the last step. best: the metric whose highest checkpoint is kept, too
+        told: the phases of a step, and how its progress is counted
         """
         self.stateful.update(state or {})
         first, count = self._restore(), last_step(self.path, count)
         saved, cost = time.monotonic(), 0.0
-        with Progress(self.name, count, first) as progress:
+        done = int(self.latest.get(told.counted_by, first))
+        with Progress(self.name, count, done, settings=told) as self._progress:
             for self.step in range(first, count):
                 self._lapped = time.monotonic()
                 yield self.step
-                progress.advance({name: self.latest[name] for name in shows if name in self.latest})
+                done = int(self.latest.get(told.counted_by, self.step + 1))
+                self._progress.advance({name: self.latest[name] for name in shows if name in self.latest}, done)
                 now = time.monotonic()
                 wait = max(self.checkpoint_seconds, 33 * cost) if self.checkpoint_seconds else 0.0
                 if now - saved >= wait or self.step + 1 == count:
@@ -150,12 +176,20 @@ class Run:
         """Notes as seconds_PHASE what went by since the step began, or since its last lap."""
         before, self._lapped = self._lapped, time.monotonic()
         self.note(**{f"seconds_{phase}": round(self._lapped - before, 3)})
+        if self._progress is not None:
+            self._progress.end_phase(phase)
+
+    def enter_phase(self, phase: str) -> None:
+        """What the progress bar says is done now."""
+        if self._progress is not None:
+            self._progress.enter_phase(phase)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line of events.jsonl. A metric that is not finite stops the run: nothing after it would mean anything."""
         for name, value in [*metrics.items(), *self._noted.items()]:
             if not math.isfinite(value):
                 raise FloatingPointError(f"{self.name}: {name} is {value} at step {step}; the run stops here.")
+        self.claim.settle()
         metrics, self._noted = {**metrics, **self._noted}, {}
         self.latest = dict(metrics)
         seconds = round(time.monotonic() - self._started, 3)
@@ -166,10 +200,12 @@ class Run:
             self.watch(self)
 
     def keep_samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.claim.settle()
         append_lines(self.path / SAMPLES, [{"step": step, **row} for row in rows])
 
     def mark_finished(self, summary: Mapping[str, Any]) -> None:
         """Writes summary.json, then says so in state.json: a finished run has its summary."""
+        self.claim.settle()
         write_json(self.path / SUMMARY, summary)
         self._write_state("finished")
 
@@ -199,6 +235,7 @@ class Run:
         if found is not None:
             return found.state
         made = make()
+        self.claim.settle()
         kept.save(0, made, {})
         return made
 
@@ -301,7 +338,9 @@ def refuse_other_surroundings(before: Mapping[str, Any], now: Mapping[str, Any],
         )
 
 
-def _make_room(path: Path, resume: bool, overwrite: bool) -> None:
+def _make_room(path: Path, resume: bool, overwrite: bool) -> Claim:
+    """The folder, made where it is not there. InputError where it holds something that is not to be touched."""
+    put_back(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"--out {path} is a file, not a folder. Give another name.")
     occupied = path.exists() and any(each.name not in BEFORE_THE_FIRST_STATE for each in path.iterdir())
@@ -313,13 +352,14 @@ def _make_room(path: Path, resume: bool, overwrite: bool) -> None:
         refuse_if_running(path)
     if occupied and overwrite:
         _refuse_peoples_answers(path)
-        shutil.rmtree(path)
     elif occupied and not resume:
         raise InputError(
             f"--out {path} holds a run already: nothing in it was touched. Give another folder, --resume to continue "
             "after its last finished stage, or --overwrite to replace it."
         )
-    _make_folder(path)
+    if occupied and not overwrite:
+        return Claim(path, settled=True)
+    return claim_folder(path, replaces=occupied)
 
 
 def _refuse_peoples_answers(path: Path) -> None:

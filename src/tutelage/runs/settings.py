@@ -33,7 +33,7 @@ def read_settings(source: str) -> Mapping[str, Any]:
 def overridden(default: Any, values: Mapping[str, Any], source: str) -> Any:
     """The frozen settings with these values in them; a name may stand at the top or inside its group."""
     changes: dict[str, Any] = {}
-    names, groups = {each.name for each in dataclasses.fields(default)}, _flat_groups(default)
+    names, groups = {each.name for each in dataclasses.fields(default)}, flat_groups(default)
     hints = get_type_hints(cast("type[object]", type(default)), include_extras=True)
     for key, value in values.items():
         name = str(key).replace("-", "_")
@@ -70,7 +70,7 @@ def _fitting(current: Any, hint: Any, value: Any, where: str) -> Any:
     return found
 
 
-def _flat_groups(default: Any) -> dict[str, str]:
+def flat_groups(default: Any) -> dict[str, str]:
     """Setting -> its group, for groups whose flags carry no prefix: `settings`, and those annotated with name=""."""
     hints = get_type_hints(cast("type[object]", type(default)), include_extras=True)
     flat = [name for name, hint in hints.items() if any(getattr(each, "name", None) == "" for each in get_args(hint))]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
 from tutelage.data.linear import Linear, quickened
+from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics, last_states, trunk
 from tutelage.formulas import kl, likelihood, sampling
 from tutelage.policies.head import said
@@ -154,6 +155,18 @@ def exact_kl(policy: LanguagePolicy, reference: LanguagePolicy, batch: Batch) ->
     """
     logits = (each.action_logits(each.states(batch), batch).float() / each.temperature for each in (policy, reference))
     return _spread(kl.exact(*logits), batch)
+
+
+def stop_tokens(model: Any, codec: Codec) -> tuple[int, ...]:
+    """Every token that ends a reply: the tokenizer's end of sequence first, then those of the generation config.
+
+    Chat models end a turn with a token of their own (`<end_of_turn>`, `<|eot_id|>`, `<|end|>`), which stands in
+    `generation_config.eos_token_id` alone. Ids that the model has no logits for are left out.
+    """
+    found = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    further = [] if found is None else torch.as_tensor(found).flatten().tolist()
+    size = model.config.get_text_config().vocab_size
+    return tuple(dict.fromkeys([*codec.stop_tokens, *(each for each in further if 0 <= each < size)]))
 
 
 def with_lora(model: Any, rank: int) -> Any:

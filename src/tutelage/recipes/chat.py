@@ -13,7 +13,7 @@ from tutelage.data.pretrained import Trust, context_tokens, device_of, load_caus
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution.native import NativeSampler, SamplingSettings
-from tutelage.policies.language import LanguagePolicy
+from tutelage.policies.language import LanguagePolicy, stop_tokens
 from tutelage.trajectory import Key
 
 
@@ -68,7 +68,7 @@ def replier(chat: Chat) -> Callable[[list[dict[str, str]]], str]:
     model = load_causal_lm(chat.model, device, chat.trust)
     codec = Codec(load_tokenizer(chat.model, chat.trust))
     settings = SamplingSettings(chat.max_new_tokens)
-    sampler = NativeSampler(LanguagePolicy(model, chat.temperature), codec.stop_tokens, chat.seed, settings)
+    sampler = NativeSampler(LanguagePolicy(model, chat.temperature), stop_tokens(model, codec), chat.seed, settings)
 
     def reply(said: list[dict[str, str]]) -> str:
         prompt = codec.prompt(as_prompt(codec, chat.template, said))

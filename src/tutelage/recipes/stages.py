@@ -32,7 +32,15 @@ from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.execution.preflight import PROBE_EPISODES, Finding, Flight, preflight
 from tutelage.formulas import kl, schedule
-from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel, exact_kl
+from tutelage.policies.language import (
+    Frozen,
+    LanguagePolicy,
+    SeparateCritic,
+    SharedCritic,
+    ValueModel,
+    exact_kl,
+    stop_tokens,
+)
 from tutelage.recipes.probe import PROMPTS, Probe, probe_keys, steps_between
 from tutelage.recipes.token_rows import with_tokens
 from tutelage.rewards.language import Heads, RewardModel, start_head
@@ -60,9 +68,13 @@ class Speaker:
     fixed_length: bool = False
     drawn_by: Callable[[LanguagePolicy, Sequence[int], int, SamplingSettings], Sampler] = NativeSampler
 
+    @property
+    def stop_tokens(self) -> tuple[int, ...]:
+        """What ends a reply: none where replies have a fixed length."""
+        return () if self.fixed_length else stop_tokens(self.policy.model, self.codec)
+
     def sampler(self, seed: int) -> Sampler:
-        stop_tokens = () if self.fixed_length else self.codec.stop_tokens
-        return self.drawn_by(self.policy, stop_tokens, seed, self.sampling)
+        return self.drawn_by(self.policy, self.stop_tokens, seed, self.sampling)
 
     def save(self, run: Run) -> None:
         """RUN/model, as transformers reads it (an adapter's folder where the policy is one)."""
@@ -242,7 +254,7 @@ def run_ppo(
         environment=environment,
         score=score,
         codec=speaker.codec,
-        stop_tokens=() if speaker.fixed_length else speaker.codec.stop_tokens,
+        stop_tokens=speaker.stop_tokens,
         tokens_at_once=config.tokens_at_once,
         tolerance_nats=config.parity_tolerance_nats,
         noisy=bool(getattr(getattr(score, "function", None), "noisy", False)),

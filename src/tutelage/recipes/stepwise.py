@@ -17,7 +17,7 @@ from tutelage.algorithms.ppo import PPOConfig, improve
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
 from tutelage.execution.native import SamplingSettings
-from tutelage.policies.language import Frozen, LanguagePolicy
+from tutelage.policies.language import Frozen, LanguagePolicy, stop_tokens
 from tutelage.recipes.stages import Speaker, critic_of, make_ppo_learner
 from tutelage.trajectory import Batch, Key, in_parts
 
@@ -96,7 +96,8 @@ class StepwisePPO:
             before, after = list(prompt), list(response)
         else:
             raise InputError(f"row {row}: give prompt and response both as text or both as token ids.")
-        return written(before, after, Key(self.steps_done, row), ended=after[-1:] == list(self.codec.stop_tokens))
+        ended = bool(set(after[-1:]) & set(stop_tokens(self.policy.model, self.codec)))
+        return written(before, after, Key(self.steps_done, row), ended=ended)
 
     def _refuse(self, prompts: Sequence[Text], responses: Sequence[Text], scores: Sequence[float]) -> None:
         if not len(prompts) == len(responses) == len(scores) or not prompts:

@@ -13,7 +13,7 @@ from tutelage.data.talks import ASSISTANT, HUMAN, SPEAKERS
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution.native import NativeSampler, SamplingSettings
-from tutelage.policies.language import LanguagePolicy
+from tutelage.policies.language import LanguagePolicy, stop_tokens
 from tutelage.recipes.text_scores import labels
 from tutelage.trajectory import Key
 
@@ -50,7 +50,7 @@ def voice(
     model = load_causal_lm(folder, device_of(device))
     codec = Codec(load_tokenizer(folder))
     policy = LanguagePolicy(model, temperature)
-    sampler = NativeSampler(policy, codec.stop_tokens, 0, settings, codec.text)
+    sampler = NativeSampler(policy, stop_tokens(model, codec), 0, settings, codec.text)
 
     def asks(messages: Sequence[Message]) -> Context:
         tokenizer: Any = codec.tokenizer

@@ -105,7 +105,7 @@ class Bench:
         from tutelage.data.pretrained import context_tokens
         from tutelage.environments.language import Language, refuse_crowded
         from tutelage.execution.native import NativeSampler, SamplingSettings
-        from tutelage.policies.language import LanguagePolicy
+        from tutelage.policies.language import LanguagePolicy, stop_tokens
         from tutelage.recipes.chat import as_prompt
         from tutelage.trajectory import Key
 
@@ -116,7 +116,7 @@ class Bench:
             refuse_crowded([tokens], drawing.max_new_tokens, context_tokens(model))
             settings = SamplingSettings(drawing.max_new_tokens, top_p=drawing.top_p)
             policy = LanguagePolicy(model, drawing.temperature)
-            sampler = NativeSampler(policy, codec.stop_tokens, drawing.seed, settings)
+            sampler = NativeSampler(policy, stop_tokens(model, codec), drawing.seed, settings)
             batch = sampler.sample(Language([tokens]), [Key(len(said), 0, sample) for sample in range(count)])
             return prompt, codec.prompts_and_responses(batch)[1]
 

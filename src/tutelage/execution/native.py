@@ -142,7 +142,7 @@ class NativeSampler:
         """One episode for every key, in their order.
 
         The same keys in the same batches give the same bits again. In other batches (another `episodes_at_once`, other
-        neighbors) products are rounded differently: log-probs then differ by up to about 3e-5 nats, and a draw that
+        neighbors) products are rounded differently: log-probs then differ by up to 3e-5 nats in fp32, and a draw that
         close to the boundary between two tokens takes the other one, after which that episode goes another way.
 
         Replies that are a quarter longer than any before are compared with a pass over whole sequences. Where that

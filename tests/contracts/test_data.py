@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tests.conftest import letters_tokenizer
 
 from tutelage.data import records, sources
+from tutelage.data.control_tokens import TemplateText
 from tutelage.data.errors import InputError
 from tutelage.data.order import minibatch, split_minibatches
 from tutelage.data.split import by_prompt
@@ -224,7 +225,7 @@ def test_one_beginning_of_sequence_even_where_a_template_wrote_another():
     codec = Codec(tokenizer)
     once = Codec(BeginsEveryText(tokenizer)).prompt("ab")
     assert once == [tokenizer.bos_token_id, *codec.prompt("ab")]
-    assert Codec(BeginsEveryText(tokenizer)).prompt("<bos>ab") == once
+    assert Codec(BeginsEveryText(tokenizer)).prompt(TemplateText("<bos>ab", [(0, 5)])) == once
 
 
 def test_held_out_rows_share_no_prompt_and_do_not_depend_on_the_order():

@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tutelage.data.csv_cells import read_cell
-from tutelage.data.errors import InputError
+from tutelage.data.errors import InputError, Unusable
 from tutelage.data.json_text import json_value, why_not_json
 
 T = TypeVar("T")
@@ -40,6 +41,11 @@ class Row:
         return f"{self.file}, line {self.line}"
 
     @property
+    def is_table(self) -> bool:
+        """Whether it came from a format without nulls, where an absent value is an empty text."""
+        return _kind(Path(self.file)) in (".csv", ".tsv")
+
+    @property
     def columns(self) -> str:
         """Their names, for a message: the first of them, and not all of a long one."""
         return ", ".join(f"{name:.40}" for name in list(self.fields)[:20]) or "none"
@@ -52,10 +58,15 @@ class ReadReport:
     rows_read: int = 0
     dropped: Counter[str] = field(default_factory=Counter[str])
     first_place: dict[str, str] = field(default_factory=dict[str, str])
+    controls: Counter[str] = field(default_factory=Counter[str])
 
     def drop(self, row: Row, reason: str) -> None:
         self.dropped[reason] += 1
         self.first_place.setdefault(reason, row.place)
+
+    def note_controls(self, row: Row, pattern: re.Pattern[str] | None) -> None:
+        """Notes a row that holds the letters of control tokens: they are read as text, which a person should know."""
+        self.controls.update(set(_controls(row.fields, pattern)) if pattern else ())
 
     def counts(self) -> dict[str, Any]:
         return {
@@ -66,14 +77,28 @@ class ReadReport:
 
     def __str__(self) -> str:
         reasons = "; ".join(f"{n} {reason} (first: {self.first_place[reason]})" for reason, n in self.dropped.items())
-        return f"{self.rows_read} rows read, {sum(self.dropped.values())} dropped{': ' + reasons if reasons else ''}"
+        counts = f"{self.rows_read} rows read, {sum(self.dropped.values())} dropped{': ' + reasons if reasons else ''}"
+        names = ", ".join(f"{name} in {n}" for name, n in self.controls.most_common(5))
+        return counts + (f"; read as text, not as control tokens: {names}" if names else "")
+
+
+def _controls(value: Any, pattern: re.Pattern[str]) -> Iterator[str]:
+    """The letters of control tokens in the texts of a value."""
+    if isinstance(value, str):
+        yield from pattern.findall(value)
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _controls(each, pattern)
 
 
 def taken(rows: Iterable[Row], report: ReadReport, of: Callable[[Row], T | str]) -> Iterator[T]:
-    """What `of` makes of every row; where it gives words instead, the row is dropped for them. Counts as they go."""
+    """What `of` makes of every row; where it gives words instead (or raises them as Unusable), the row is dropped for
+    them. Counts as they go."""
     for row in rows:
         report.rows_read += 1
-        found = of(row)
+        try:
+            found = of(row)
+        except Unusable as reason:
+            found = str(reason)
         if isinstance(found, str):
             report.drop(row, found)
         else:

@@ -5,13 +5,13 @@ The shapes are those of docs/data.md. A talk stays a talk (its messages are show
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from tutelage.data import talks
-from tutelage.data.errors import InputError
+from tutelage.data.errors import InputError, Unusable
 from tutelage.data.files import ReadReport, Row, read_rows, taken
 from tutelage.data.records import Candidate, Context, candidate_id, explained, of_table
 from tutelage.data.sources import common_prefix
@@ -23,6 +23,8 @@ TWO_COLUMNS = (
     ("completion_a", "completion_b"),
     ("response1", "response2"),
 )
+
+OTHER_PROMPTS = "whose two sides answer different prompts"
 
 
 class Asked(NamedTuple):
@@ -45,10 +47,10 @@ def pair_of(row: Row) -> Asked | str:
         found = recorded(row)
         fits = len(found.candidates) == 2 and all(each.text for each in found.candidates)
         return found if fits else "of something other than two texts"
-    if "prompt" in fields and "responses" in fields:
+    if has(fields, "prompt", "responses"):
         return _asked(context_of(fields["prompt"], row), _two(fields["responses"], row))
     for names in TWO_COLUMNS:
-        if set(names) <= fields.keys():
+        if has(fields, *names):
             return _columns([fields[name] for name in names], row)
     two = ", or ".join(" and ".join(names) for names in TWO_COLUMNS)
     raise InputError(
@@ -58,21 +60,33 @@ def pair_of(row: Row) -> Asked | str:
 
 def _columns(sides: list[Any], row: Row) -> Asked | str:
     """Two columns with a reply each, or with a whole talk each that differs in its last turn."""
-    if "prompt" in row.fields:
-        return _asked(context_of(row.fields["prompt"], row), [reply_of(each, row) for each in sides])
+    if has(row.fields, "prompt"):
+        return _asked(*_of_prompt(row.fields["prompt"], sides, row))
     if all(isinstance(each, list) for each in sides):
-        talk = talks.messages(sides[0], row)[:-1]
-        return _asked(context_of(talk, row), [reply_of(each[-1:], row) for each in sides])
+        split = [talks.split_reply(talks.messages(each, row)) for each in sides]
+        if split[0][0] != split[1][0]:
+            return OTHER_PROMPTS
+        return _asked(_context(split[0][0]), [said["content"] for _, said in split])
     first, second = (_text(each, row) for each in sides)
     if HUMAN in first and ASSISTANT in first:
         parts = [each.rpartition(ASSISTANT) for each in (first, second)]
         if parts[0][0] != parts[1][0]:
-            return "whose two sides answer different prompts"
+            return OTHER_PROMPTS
         return _asked(Context(prompt=parts[0][0] + ASSISTANT), [each[2] for each in parts])
     prompt = common_prefix(first, second)
     if not prompt:
         return "without a common prompt"
     return _asked(Context(prompt=prompt), [each[len(prompt) :] for each in (first, second)])
+
+
+def _of_prompt(prompt: Any, sides: list[Any], row: Row) -> tuple[Context, list[str]]:
+    """Of a prompt and replies of which some are messages: they may repeat the talk that they answer."""
+    if isinstance(prompt, list) or not any(isinstance(each, list) for each in sides):
+        return context_of(prompt, row), [reply_of(each, row) for each in sides]
+    split = [talks.split_sides(prompt, each, row) for each in sides]
+    if split[0][0] != split[1][0]:
+        raise Unusable(OTHER_PROMPTS)
+    return _context(split[0][0]), [_words(said) for _, said in split]
 
 
 def _asked(context: Context, replies: list[str]) -> Asked | str:
@@ -98,8 +112,7 @@ def recorded(row: Row) -> Asked:
 
 def context_of(prompt: Any, row: Row) -> Context:
     if isinstance(prompt, list):
-        turns = tuple({"role": str(each["role"]), "content": talks.said(each)} for each in talks.messages(prompt, row))
-        return Context(messages=turns)
+        return _context(talks.to_answer(talks.messages(prompt, row)))
     if not isinstance(prompt, str) or not prompt.strip():
         raise InputError(f"{row.place}: prompt is {prompt!r:.80}, expected text or a list of messages.")
     return Context(prompt=prompt)
@@ -111,13 +124,27 @@ def _two(responses: Any, row: Row) -> list[str]:
     return [reply_of(each, row) for each in responses]
 
 
+def _context(talk: Sequence[Mapping[str, Any]]) -> Context:
+    return Context(messages=tuple({"role": each["role"], "content": each["content"]} for each in talk))
+
+
 def reply_of(value: Any, row: Row) -> str:
-    """A reply as text; of a reply in messages, their words."""
-    return (
-        "\n\n".join(talks.said(each) for each in talks.messages(value, row))
-        if isinstance(value, list)
-        else _text(value, row)
-    )
+    """A reply as text; of a reply in messages, their words. Unusable where they are not the assistant's."""
+    if not isinstance(value, list):
+        return _text(value, row)
+    said = talks.messages(value, row)
+    if any(each["role"] != "assistant" for each in said):
+        raise Unusable(talks.OTHER_SPEAKER)
+    return _words(said)
+
+
+def _words(said: Sequence[Mapping[str, Any]]) -> str:
+    return "\n\n".join(each["content"] for each in said)
+
+
+def has(fields: Mapping[str, Any], *names: str) -> bool:
+    """Whether all of these columns are there and not null."""
+    return all(fields.get(name) is not None for name in names)
 
 
 def _text(value: Any, row: Row) -> str:

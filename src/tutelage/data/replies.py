@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tutelage.data.errors import InputError
+from tutelage.data.errors import InputError, Unusable
 from tutelage.data.files import ReadReport, Row, read_rows, taken
-from tutelage.data.pairs import TWO_COLUMNS, Asked, context_of, pair_of, recorded, reply_of
+from tutelage.data.pairs import TWO_COLUMNS, Asked, context_of, has, pair_of, recorded, reply_of
 from tutelage.data.records import Candidate, Comparison, Context, Verdict, candidate_id, explained, of_table
 
 MOST = 12  # replies side by side
@@ -36,7 +36,10 @@ def replies(source: str, report: ReadReport) -> Iterator[Asked]:
 def known(source: str) -> Iterator[Known]:
     """Questions with their right answers: chosen and rejected, completion and label, or comparison records."""
     for row in read_rows(source):
-        found = _replies(row)
+        try:
+            found = _replies(row)
+        except Unusable as reason:
+            found = str(reason)
         if isinstance(found, str):
             raise InputError(f"{row.place}: a question {found} cannot be one whose answer is known.")
         verdict = _verdict(row, found)
@@ -50,14 +53,16 @@ def _replies(row: Row) -> Asked | str:
         found = recorded(row)
         fits = len(found.candidates) <= MOST and all(each.text is not None for each in found.candidates)
         return found if fits else f"of something other than up to {MOST} texts"
-    if any(set(names) <= fields.keys() for names in TWO_COLUMNS):
+    if any(has(fields, *names) for names in TWO_COLUMNS):
         return pair_of(row)
-    if "prompt" not in fields:
+    if not has(fields, "prompt"):
         raise InputError(
             f"{row.place}: its columns are {', '.join(map(str, fields)) or 'none'}; expected prompt, and responses (a "
             "list), or completion, or nothing besides."
         )
-    given = fields.get("responses", [fields["completion"]] if "completion" in fields else [])
+    given = fields.get("responses")
+    if given is None:
+        given = [fields["completion"]] if has(fields, "completion") else []
     if not isinstance(given, list) or len(given) > MOST:
         raise InputError(f"{row.place}: responses is {given!r:.80}, expected a list of at most {MOST}.")
     return asked(context_of(fields["prompt"], row), [reply_of(each, row) for each in given])
@@ -85,9 +90,9 @@ def _verdict(row: Row, found: Asked) -> dict[str, Any]:
             raise InputError(f"{row.place}: {explained(error)} (a comparison record, docs/schema.md).") from error
         said = verdict.row()
         return {name: said[name] for name in ("choice", "ranking", "no_choice", "ratings", "rules") if name in said}
-    if {"chosen", "rejected"} <= fields.keys():
+    if has(fields, "chosen", "rejected"):
         return {"choice": first}
-    if {"completion", "label"} <= fields.keys() and isinstance(fields["label"], bool):
+    if has(fields, "completion", "label") and isinstance(fields["label"], bool):
         return {"ratings": {"label": {first: float(fields["label"])}}}
     raise InputError(
         f"{row.place}: nothing says what is right; expected chosen and rejected, completion and label (true or false), "

@@ -6,16 +6,17 @@ reading; a row that is understood and holds nothing to learn from (two equal rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from tutelage.data import mapped, talks
+from tutelage.data import mapped, published, talks
 from tutelage.data.columns import Columns, code
-from tutelage.data.errors import InputError
+from tutelage.data.errors import InputError, Unusable
 from tutelage.data.files import TEXT, ReadReport, Row, read_rows
+from tutelage.data.letters import last_cut
 from tutelage.data.questions import Pair, Question, Scalar, chosen, ranked
 from tutelage.data.records import Comparison, explained, of_table
 from tutelage.data.talks import ASSISTANT, HUMAN
@@ -30,27 +31,35 @@ def demonstrations(source: str, codec: Codec) -> tuple[list[tuple[str, str]], Re
 
     def understand(row: Row, report: ReadReport) -> tuple[str, str] | None:
         fields = row.fields
-        if {"prompt", "completion"} <= fields.keys():
+        shape = _shape(row, DEMONSTRATIONS, "prompt and completion, or messages, or text")
+        if shape == SIDES:
             prompt, completion = _two_sided(codec, fields["prompt"], fields["completion"], row)
-        elif {"context", "candidates", "verdict"} <= fields.keys():
+        elif shape == RECORD:
             written = _written(codec, row)
             if written is None:
                 return report.drop(row, "in which nobody wrote or edited a reply")
             prompt, completion = written
-        elif "messages" in fields:
-            messages = talks.messages(fields["messages"], row)
-            prompt = talks.rendered(codec, messages[:-1], row)
-            completion = talks.reply(codec, messages[:-1], messages, row)
-        elif TEXT in fields:
+        elif shape == MESSAGES:
+            talks.need_template(codec, row)
+            asked, said = talks.split_reply(talks.messages(fields["messages"], row))
+            prompt, completion = talks.rendered(codec, asked, row), talks.reply(codec, asked, [*asked, said], row)
+        elif shape == PLAIN:
             split = _opening(codec, _string(fields, TEXT, row), OPENING_TOKENS)
             if split is None or not split[1].strip():
                 return report.drop(row, f"shorter than {OPENING_TOKENS} tokens")
             prompt, completion = split
         else:
-            raise _wrong_columns(row, "prompt and completion, or messages, or text")
-        return (prompt, completion) if completion.strip() else report.drop(row, "with an empty completion")
+            return published.demonstration(codec, row)
+        if not completion.strip():
+            return report.drop(row, talks.EMPTY_REPLY)
+        return (prompt, completion) if _has_state(codec, prompt) else report.drop(row, "with an empty prompt")
 
-    return _all(source, understand)
+    return _all(source, codec, understand)
+
+
+def _has_state(codec: Codec, prompt: str) -> bool:
+    """Whether there is a token before the first one that is learned; some tokenizers begin every text with one."""
+    return bool(prompt) or codec.tokenizer.bos_token_id in codec.tokenizer("")["input_ids"]
 
 
 def _written(codec: Codec, row: Row) -> tuple[str, str] | None:
@@ -65,45 +74,73 @@ def prompts(source: str, codec: Codec) -> tuple[list[str], ReadReport]:
 
     def understand(row: Row, report: ReadReport) -> str | None:
         fields = row.fields
-        if "prompt" in fields:
+        shape = _shape(row, PROMPTS, "prompt, or messages, or text, or chosen and rejected")
+        if shape == ONE_PROMPT:
             return _prompt_text(codec, fields["prompt"], row)
-        if "messages" in fields:
-            messages = talks.messages(fields["messages"], row)
-            asked = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-            return talks.rendered(codec, asked, row)
-        if TEXT in fields:
+        if shape == MESSAGES:
+            talk = talks.messages(fields["messages"], row)
+            return talks.rendered(codec, talks.to_answer(talk, answered=True), row)
+        if shape == PLAIN:
             split = _opening(codec, _string(fields, TEXT, row), OPENING_TOKENS)
             return split[0] if split else report.drop(row, f"shorter than {OPENING_TOKENS} tokens")
-        if {"chosen", "rejected"} <= fields.keys():
+        if shape == PAIR_OF_TALKS:
+            if isinstance(fields["prompt"], str) and isinstance(fields["chosen"], list):
+                talks.need_template(codec, row)
+                return talks.rendered(codec, talks.split_sides(fields["prompt"], fields["chosen"], row)[0], row)
+            return _prompt_text(codec, fields["prompt"], row)
+        if shape == PAIR:
             question = _comparison(codec, row, report)
             return question.prompt if question else None
-        raise _wrong_columns(row, "prompt, or messages, or text, or chosen and rejected")
+        return published.prompt(codec, row)
 
-    return _all(source, understand)
+    return _all(source, codec, understand)
 
 
-def comparisons(source: str, codec: Codec, columns: Columns | None = None) -> tuple[list[Question], ReadReport]:
+def comparisons(
+    source: str, codec: Codec, columns: Columns | None = None, limit: int | None = None
+) -> tuple[list[Question], ReadReport]:
     """Questions of whatever shape `columns` describes; without it, of one of the shapes that are known by name.
 
     Those are prompt/chosen/rejected, chosen/rejected, HH-RLHF text, prompt/responses/choice, prompt/completion/label
     and our records. A row of a tree is one question for each of its messages that was answered.
+
+    limit: the tokens that a model will read of a prompt and a reply; a question whose replies differ only in what is
+    cut off is dropped and counted
     """
     if columns is not None:
-        return _all(source, partial(mapped.question, codec, columns), partial(mapped.asked_rows, columns=columns))
+        parts = partial(mapped.asked_rows, columns=columns)
+        return _all(source, codec, _apart(codec, partial(mapped.question, codec, columns), limit), parts)
 
     def understand(row: Row, report: ReadReport) -> Question | None:
-        if {"context", "candidates", "verdict"} <= row.fields.keys():
-            return _record(codec, row, report)
-        if {"prompt", "responses", "choice"} <= row.fields.keys():
-            return _choice(row)
-        if {"prompt", "completion", "label"} <= row.fields.keys():
-            return _labelled(codec, row, report)
-        if {"chosen", "rejected"} <= row.fields.keys():
-            return _comparison(codec, row, report)
         expected = "chosen and rejected (with or without prompt), or prompt, responses and choice"
-        raise _wrong_columns(row, f"{expected}; or say with --columns what they mean")
+        shape = _shape(row, COMPARISONS, f"{expected}; or say with --columns what they mean")
+        if shape == RECORD:
+            return _record(codec, row, report)
+        if shape == CHOICE:
+            return _choice(codec, row)
+        if shape == LABELLED:
+            return _labelled(codec, row, report)
+        if shape == PAIR:
+            return _comparison(codec, row, report)
+        return published.question(codec, row)
 
-    return _all(source, understand)
+    return _all(source, codec, _apart(codec, understand, limit))
+
+
+Understand = Callable[[Row, ReadReport], Question | None]
+
+
+def _apart(codec: Codec, understand: Understand, limit: int | None) -> Understand:
+    """The same, and Unusable for a question whose replies are the same once they are cut to `limit` tokens."""
+    from tutelage.data.truncate import refuse_same_when_cut  # it brings torch
+
+    def read(row: Row, report: ReadReport) -> Question | None:
+        found = understand(row, report)
+        if found is not None:
+            refuse_same_when_cut(codec, found, limit)
+        return found
+
+    return read
 
 
 def rule_verdicts(source: str, codec: Codec) -> tuple[list[Question], ReadReport]:
@@ -125,7 +162,7 @@ def rule_verdicts(source: str, codec: Codec) -> tuple[list[Question], ReadReport
         rated = {"broken": (float(broken),)}
         return Question(prompt + reply, (talks.about_rule(rule),), ratings=rated, columns={"rule": rule.strip()})
 
-    return _all(source, understand, partial(_by_rule, codec))
+    return _all(source, codec, understand, partial(_by_rule, codec))
 
 
 RULED = {"prompt", "completion", "rule", "broken"}
@@ -148,8 +185,34 @@ def _by_rule(codec: Codec, row: Row) -> Iterable[Row]:
 
 
 OPENING_TOKENS = 32
-KNOWN = {"prompt", "completion", "label", "chosen", "rejected", "responses", "choice"}
+KNOWN = {"prompt", "completion", "label", "chosen", "rejected", "responses", "choice", "messages"}
 LABELS = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
+
+# The columns that say what a row is, the first that fits; null ones do not count.
+SIDES, MESSAGES, PLAIN, ONE_PROMPT = ("prompt", "completion"), ("messages",), (TEXT,), ("prompt",)
+RECORD, CHOICE = ("context", "candidates", "verdict"), ("prompt", "responses", "choice")
+LABELLED, PAIR = ("prompt", "completion", "label"), ("chosen", "rejected")
+PAIR_OF_TALKS = ("prompt", *PAIR)
+DEMONSTRATIONS = (SIDES, RECORD, MESSAGES, PLAIN, *published.SHAPES)
+PROMPTS = (PAIR_OF_TALKS, ONE_PROMPT, MESSAGES, PLAIN, PAIR, *published.SHAPES)
+COMPARISONS = (RECORD, CHOICE, LABELLED, PAIR, *published.SHAPES)
+
+
+def _shape(row: Row, shapes: Sequence[tuple[str, ...]], expected: str) -> tuple[str, ...]:
+    """The first shape whose columns all hold something; in CSV an absent column is empty.
+
+    Unusable where only nulls stand in the columns of a shape, InputError where there is none.
+    """
+    given = {name for name, value in row.fields.items() if value is not None}
+    filled = {name for name in given if row.fields[name] != ""}
+    for there in (filled, given) if row.is_table else (given,):
+        for shape in shapes:
+            if there.issuperset(shape):
+                return shape
+    for shape in shapes:
+        if row.fields.keys() >= set(shape):
+            raise Unusable(f"whose {next(name for name in shape if name not in given)} is null")
+    raise _wrong_columns(row, expected)
 
 
 def _as_it_is(row: Row) -> Iterable[Row]:
@@ -158,6 +221,7 @@ def _as_it_is(row: Row) -> Iterable[Row]:
 
 def _all(
     source: str,
+    codec: Codec,
     understand: Callable[[Row, ReadReport], Any],
     parts: Callable[[Row], Iterable[Row]] = _as_it_is,
 ) -> tuple[list[Any], ReadReport]:
@@ -165,9 +229,13 @@ def _all(
     report, found = ReadReport(), []
     for row in (part for whole in read_rows(source) for part in parts(whole)):
         report.rows_read += 1
-        each = understand(row, report)
+        try:
+            each = understand(row, report)
+        except Unusable as reason:
+            each = report.drop(row, str(reason))
         if each is not None:
             found.append(each)
+            report.note_controls(row, codec.controls)
     print(f"{source}: {report}")
     if not found:
         raise InputError(f"{source}: none of its {report.rows_read} rows can be used: {report}.")
@@ -175,22 +243,33 @@ def _all(
 
 
 def _comparison(codec: Codec, row: Row, report: ReadReport) -> Question | None:
-    better, worse = row.fields["chosen"], row.fields["rejected"]
-    if "prompt" in row.fields:
-        prompt, first = _two_sided(codec, row.fields["prompt"], better, row)
-        second = _two_sided(codec, row.fields["prompt"], worse, row)[1]
-    elif isinstance(better, list):
-        asked, *others = (talks.messages(each, row)[:-1] for each in (better, worse))
-        if [asked] != others:
-            return report.drop(row, "whose two sides answer different prompts")
-        prompt = talks.rendered(codec, asked, row)
-        first, second = (talks.reply(codec, asked, each, row) for each in (better, worse))
-    else:
-        first, second = _string(row.fields, "chosen", row), _string(row.fields, "rejected", row)
-        if HUMAN in first and ASSISTANT in first:
-            return _dialogue_pair(first, second, row, report)
-        prompt = common_prefix(first, second)
-        first, second = first[len(prompt) :], second[len(prompt) :]
+    better, worse, prompt = row.fields["chosen"], row.fields["rejected"], row.fields.get("prompt")
+    if prompt is None and isinstance(better, list):
+        asked, said = talks.split_reply(talks.messages(better, row))
+        others, other = talks.split_reply(talks.messages(worse, row))
+        return _pair_of_talks(codec, (asked, others), ([said], [other]), row, report)
+    if prompt is not None and any(isinstance(each, list) for each in (prompt, better, worse)):
+        asked, others = (talks.split_sides(prompt, each, row) for each in (better, worse))
+        return _pair_of_talks(codec, (asked[0], others[0]), (asked[1], others[1]), row, report)
+    first, second = _string(row.fields, "chosen", row), _string(row.fields, "rejected", row)
+    if prompt is not None:
+        return _pair(_string(row.fields, "prompt", row), first, second, row, report)
+    if HUMAN in first and ASSISTANT in first:
+        return _dialogue_pair(first, second, row, report)
+    shared = common_prefix(first, second)
+    return _pair(shared, first[len(shared) :], second[len(shared) :], row, report)
+
+
+Turns = Sequence[Mapping[str, Any]]
+
+
+def _pair_of_talks(
+    codec: Codec, asked: tuple[Turns, Turns], said: tuple[Turns, Turns], row: Row, report: ReadReport
+) -> Question | None:
+    if asked[0] != asked[1]:
+        return report.drop(row, "whose two sides answer different prompts")
+    prompt = talks.rendered(codec, asked[0], row)
+    first, second = (talks.reply(codec, asked[0], [*asked[0], *each], row) for each in said)
     return _pair(prompt, first, second, row, report)
 
 
@@ -213,14 +292,16 @@ def _dialogue_pair(better: str, worse: str, row: Row, report: ReadReport) -> Que
     return _pair(prompts[0], sides[0][2], sides[1][2], row, report)
 
 
-def _choice(row: Row) -> Question:
+def _choice(codec: Codec, row: Row) -> Question:
     responses, choice = row.fields["responses"], row.fields["choice"]
     if not isinstance(responses, list) or len(responses) < 2 or not all(isinstance(each, str) for each in responses):
         raise InputError(f"{row.place}: responses is {responses!r:.80}, expected a list of at least two texts.")
     if isinstance(choice, bool) or not isinstance(choice, int) or not 0 <= choice < len(responses):
         raise InputError(f"{row.place}: choice is {choice!r}, expected an index from 0 to {len(responses) - 1}.")
-    pairs = chosen(choice, len(responses))
-    return Question(_string(row.fields, "prompt", row), tuple(responses), pairs, choice, columns=_others(row))
+    if not all(each.strip() for each in responses):
+        raise Unusable(talks.EMPTY_REPLY)
+    prompt, pairs = _prompt_text(codec, row.fields["prompt"], row), chosen(choice, len(responses))
+    return Question(prompt, tuple(responses), pairs, choice, columns=_others(row))
 
 
 def _labelled(codec: Codec, row: Row, report: ReadReport) -> Question | None:
@@ -269,14 +350,21 @@ def _edited(codec: Codec, record: Comparison, row: Row, report: ReadReport) -> Q
 
 def _valid(row: Row) -> Comparison:
     try:
-        return Comparison.model_validate(row.fields)
+        return Comparison.model_validate(_without_nulls(row.fields))
     except ValidationError as error:
         raise InputError(f"{row.place}: {explained(error)} (a comparison record, docs/schema.md).") from error
 
 
+def _without_nulls(value: Any) -> Any:
+    """Where records of several kinds are concatenated, a field that is absent is null; an unsure rule is, too."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
 def _asked(codec: Codec, record: Comparison, row: Row) -> str | None:
-    messages: list[Mapping[str, str]] = [*record.context.messages]
-    return talks.rendered(codec, messages, row) if messages else record.context.prompt
+    talk = record.context.messages
+    return talks.rendered(codec, talks.to_answer(talk), row) if talk else record.context.prompt
 
 
 def _judged(record: Comparison) -> tuple[tuple[Pair, ...], int | None]:
@@ -301,8 +389,9 @@ def _others(row: Row) -> dict[str, Scalar]:
 
 
 def _two_sided(codec: Codec, prompt: Any, completion: Any, row: Row) -> tuple[str, str]:
-    if isinstance(prompt, list):
-        asked, said = talks.messages(prompt, row), talks.messages(completion, row)
+    if isinstance(prompt, list) or isinstance(completion, list):
+        talks.need_template(codec, row)
+        asked, said = talks.split_sides(prompt, completion, row)
         return talks.rendered(codec, asked, row), talks.reply(codec, asked, [*asked, *said], row)
     if not isinstance(prompt, str) or not isinstance(completion, str):
         raise InputError(
@@ -312,19 +401,21 @@ def _two_sided(codec: Codec, prompt: Any, completion: Any, row: Row) -> tuple[st
 
 
 def _prompt_text(codec: Codec, prompt: Any, row: Row) -> str:
-    text = talks.rendered(codec, talks.messages(prompt, row), row) if isinstance(prompt, list) else prompt
-    if not isinstance(text, str) or not text.strip():
+    if isinstance(prompt, list):
+        return talks.rendered(codec, talks.to_answer(talks.messages(prompt, row)), row)
+    if not isinstance(prompt, str) or not prompt.strip():
         raise InputError(f"{row.place}: prompt is {prompt!r:.80}, expected text or a list of messages.")
-    return text
+    return prompt
 
 
 def _opening(codec: Codec, text: str, tokens: int) -> tuple[str, str] | None:
-    """(the text of the first tokens, the rest), or None where the text has fewer."""
+    """(the text of about the first tokens, the rest), cut behind a letter; None where the text has fewer tokens."""
     encoded = codec.prompt(text) if text else []
     if len(encoded) < tokens:
         return None
-    opening = codec.text(encoded[:tokens])
-    return opening, codec.text(encoded)[len(opening) :]
+    opening = codec.text(encoded[: last_cut(codec.tokenizer, encoded, tokens)])
+    whole = text if text.startswith(opening) else codec.text(encoded)  # a tokenizer may lose capitals or blanks
+    return opening, whole[len(opening) :]
 
 
 def _string(fields: Mapping[str, Any], name: str, row: Row) -> str:

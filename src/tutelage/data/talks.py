@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
-from tutelage.data.errors import InputError
+from tutelage.data.errors import InputError, Unusable
 from tutelage.data.files import Row
 
 if TYPE_CHECKING:  # it brings torch, which whoever only shows a talk does without
+    from tutelage.data.control_tokens import TemplateText
     from tutelage.data.tokens import Codec
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -19,40 +20,146 @@ SPEAKERS = {"user": HUMAN, "assistant": ASSISTANT, "system": "\n\nSystem:", "too
 ROLES = {
     **{each: each for each in SPEAKERS},
     **dict.fromkeys(("human", "prompter"), "user"),
-    **dict.fromkeys(("agent", "gpt", "bot", "chatbot"), "assistant"),
+    **dict.fromkeys(("agent", "gpt", "bot", "chatbot", "model"), "assistant"),
     **dict.fromkeys(("api", "function"), "tool"),
 }
+CALLS = ("tool_calls", "function_call")
+TEXT_PARTS = ("text", "input_text", "output_text")
+EMPTY_REPLY = "with an empty reply"
+OTHER_SPEAKER = "whose reply is not the assistant's turn"
 WHO, WHAT = ("role", "from"), ("content", "text", "value")
 
 
-def messages(value: Any, row: Row) -> list[Mapping[str, str]]:
+def messages(value: Any, row: Row) -> list[dict[str, Any]]:
+    """The messages with their contents as text; other fields stay as they are, nulls are left out.
+
+    InputError where it is no list of messages; Unusable for one with a part that is no text, or with a tool call.
+    """
     whole = isinstance(value, list) and bool(value)
     if not whole or not all(isinstance(each, dict) and {"role", "content"} <= each.keys() for each in value):
         raise InputError(f"{row.place}: expected a list of messages with role and content, got {value!r:.80}.")
     for each in value:
         if not isinstance(each["role"], str) or not isinstance(each["content"], (str, list, type(None))):
             raise InputError(f"{row.place}: expected a role and a text in each message, got {each!r:.80}.")
-    return value
+    return [_message(each) for each in value]
 
 
-def rendered(codec: Codec, talk: Sequence[Mapping[str, str]], row: Row, *, ended: bool = False) -> str:
-    """Messages by the tokenizer's chat template; asked for a reply unless the talk has ended."""
-    tokenizer: Any = codec.tokenizer
-    if not tokenizer.chat_template:
+def _message(value: Mapping[str, Any]) -> dict[str, Any]:
+    role = value["role"]
+    for name in CALLS:
+        if value.get(name):
+            raise Unusable(f"with a tool call ({name})")
+    if role not in SPEAKERS:
+        role = ROLES.get(role.strip().casefold(), role)
+    others = {name: each for name, each in value.items() if each is not None and name not in (*CALLS, "content")}
+    return {**others, "role": role, "content": content_text(value["content"])}
+
+
+def content_text(content: Any) -> str:
+    """The text of a message's content: of a list of parts those of its texts, joined; Unusable for another part."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    texts = []
+    for part in content:
+        text = part.get("text") if isinstance(part, dict) and part.get("type", "text") in TEXT_PARTS else part
+        if not isinstance(text, str):
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            raise Unusable(f"with a part that is no text ({kind!s:.40})")
+        texts.append(text)
+    return "".join(texts)
+
+
+def split_reply(talk: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+    """(what is answered, the assistant's reply at its end). Unusable where it does not end in one that says something,
+    after a turn of somebody else's."""
+    *before, last = talk
+    if last["role"] != "assistant":
+        raise Unusable("whose last turn is not the assistant's")
+    if not last["content"].strip():
+        raise Unusable(EMPTY_REPLY)
+    if not before:
+        raise Unusable("without a turn that is answered")
+    return before, last
+
+
+def split_sides(prompt: Any, completion: Any, row: Row) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """(what is answered, the assistant's turns that answer it) of two columns, at least one of them messages.
+
+    A text beside messages is one turn. A reply may repeat the talk that it answers. Unusable where what is left of it
+    is not the assistant's, or says nothing.
+    """
+    asked = messages(prompt, row) if isinstance(prompt, list) else _one_turn("user", prompt, row)
+    said = messages(completion, row) if isinstance(completion, list) else _one_turn("assistant", completion, row)
+    if not isinstance(prompt, list) and asked[0] in said:  # the first question of a talk
+        asked, said = said[:-1], said[-1:]
+    elif said[: len(asked)] == asked:
+        said = said[len(asked) :]
+    if not said or any(each["role"] != "assistant" for each in said):
+        raise Unusable(OTHER_SPEAKER)
+    if not any(each["content"].strip() for each in said):
+        raise Unusable(EMPTY_REPLY)
+    return [*asked], [*said]
+
+
+def _one_turn(role: str, text: Any, row: Row) -> list[dict[str, Any]]:
+    if not isinstance(text, str):
+        raise InputError(f"{row.place}: expected a text or a list of messages, got {text!r:.80}.")
+    return [{"role": role, "content": text}]
+
+
+def to_answer(talk: Sequence[Mapping[str, Any]], *, answered: bool = False) -> list[Mapping[str, Any]]:
+    """The messages that a reply is asked to. answered: without the assistant's at the end, which is a reply already.
+
+    Unusable where nobody's turn is left, or the assistant's own would be answered.
+    """
+    left = list(talk)
+    while answered and left and left[-1]["role"] == "assistant":
+        left.pop()
+    if left and left[-1]["role"] == "assistant":
+        raise Unusable("whose prompt ends in the assistant's own turn")
+    if not any(each["content"].strip() for each in left):
+        raise Unusable("without a turn that is answered")
+    return left
+
+
+def need_template(codec: Codec, row: Row) -> None:
+    if not codec.tokenizer.chat_template:
         raise InputError(
             f"{row.place} holds messages, but the model's tokenizer has no chat template. Give prompt and "
             "completion as text, or a model whose tokenizer has one."
         )
+
+
+def rendered(codec: Codec, talk: Sequence[Mapping[str, Any]], row: Row, *, ended: bool = False) -> TemplateText:
+    """Messages by the tokenizer's chat template; asked for a reply unless the talk has ended.
+
+    Unusable where the template leaves out what a message says.
+    """
+    need_template(codec, row)
     try:
-        text: str = tokenizer.apply_chat_template(list(talk), tokenize=False, add_generation_prompt=not ended)
+        text = codec.rendered(talk, ended=ended)
     except (TemplateError, TypeError, LookupError, ValueError, AttributeError) as error:  # it is a program of others
         told = " ".join(str(error).split())
         raise InputError(f"{row.place}: the model's chat template refuses its messages: {told:.300}.") from error
-    end = tokenizer.eos_token
-    return text.rstrip().removesuffix(end) if ended else text
+    _refuse_left_out(text, talk)
+    return text
 
 
-def reply(codec: Codec, asked: Sequence[Mapping[str, str]], whole: Sequence[Mapping[str, str]], row: Row) -> str:
+def _refuse_left_out(text: str, talk: Sequence[Mapping[str, Any]]) -> None:
+    """Looks for a line of each message behind those of the message before it."""
+    place = 0
+    for each in talk:
+        lines = [line.strip() for line in each["content"].splitlines() if line.strip()]
+        ends = (text.find(line, place) + len(line) for line in lines if text.find(line, place) >= 0)
+        end = next(ends, None)
+        if lines and end is None and not any(line in text for line in lines):
+            raise Unusable(f"with a turn of the role {each['role']!r:.40}, which the chat template leaves out")
+        place = end or place
+
+
+def reply(codec: Codec, asked: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any]], row: Row) -> str:
     """What the whole talk adds to the text that asks for a reply."""
     before, after = rendered(codec, asked, row), rendered(codec, whole, row, ended=True)
     if before.startswith(after):
@@ -83,6 +190,8 @@ def said(message: Mapping[str, Any]) -> str:
     for key in WHAT:
         if isinstance(message.get(key), str):
             return message[key]
+        if isinstance(message.get(key), list):
+            return content_text(message[key])
     rest = {key: value for key, value in message.items() if key not in WHO}
     return json.dumps(rest, ensure_ascii=False) if rest else ""
 

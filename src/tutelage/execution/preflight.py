@@ -289,9 +289,9 @@ def chat_template_comes_round(flight: Flight, probe: Probe) -> Finding:
     if not tokenizer.chat_template:
         return Finding(None, "the tokenizer has none")
     asked = [{"role": "user", "content": "a"}]
-    before = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    before = flight.codec.rendered(asked)
     whole = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": "b"}], tokenize=False)
-    tokens = tokenizer(before)["input_ids"]
+    tokens = tokenizer(str(before))["input_ids"]
     begin = tokenizer.bos_token_id
     stripped = len(tokens) - len(flight.codec.prompt(before))
     return Finding(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tutelage.data.control_tokens import as_value
 from tutelage.data.errors import InputError
 from tutelage.data.records import Candidate, Context, candidate_id
 from tutelage.feedback import questions
@@ -53,7 +54,7 @@ def asked_of(pairs: Pairs, count: int, uniform_fraction: float) -> list[Asking]:
     means_NK = scores_NKM.mean(axis=2) if pairs.scores else None
     return [
         Asking(
-            context=Context(prompt=pairs.prompts[int(places[row])]),
+            context=context_of(pairs.prompts[int(places[row])]),
             candidates=candidates_of(pairs, places[row], None if means_NK is None else means_NK[row]),
             name=f"{pairs.name}-{number:05d}",
             asked_with=float(min(1.0, probs_N[row])),
@@ -61,6 +62,12 @@ def asked_of(pairs: Pairs, count: int, uniform_fraction: float) -> list[Asking]:
         )
         for number, row in enumerate(taken)
     ]
+
+
+def context_of(prompt: str) -> Context:
+    """A prompt as people and files see it: as a talk where a chat template wrote it."""
+    value = as_value(prompt)
+    return Context(prompt=value) if isinstance(value, str) else Context(messages=tuple(value))
 
 
 def candidates_of(pairs: Pairs, place: int, scores_K: np.ndarray | None) -> tuple[Candidate, ...]:

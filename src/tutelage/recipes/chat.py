@@ -85,5 +85,5 @@ def as_prompt(codec: Codec, template: str, said: list[dict[str, str]]) -> str:
     if template:
         return template.replace("{message}", said[-1]["content"]).replace("\\n", "\n")
     if tokenizer.chat_template:
-        return tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        return codec.rendered(said)
     return "".join(each["content"] for each in said)

@@ -93,14 +93,14 @@ def learning_curve_job(job: LearningCurveJob, run: Run) -> dict[str, Any]:
 
 def material_of(job: LearningCurveJob) -> tuple[Material, dict[str, Any]]:
     codec = Codec(load_tokenizer(job.model, job.trust))
-    questions, report = sources.comparisons(job.data, codec, parse_columns(job.columns))
+    widest = context_tokens(load_sequence_classifier(job.model, trust=job.trust))
+    limit = min(job.max_tokens, widest or job.max_tokens)
+    questions, report = sources.comparisons(job.data, codec, parse_columns(job.columns), limit)
     settings = job.settings
     compared = [each for each in questions if each.pairs]
     if not compared:
         raise InputError(f"--data {job.data} compares nothing; a learning curve counts comparisons.")
     learned, held = by_prompt(compared, lambda each: each.prompt, settings.held_out_fraction, settings.seed)
-    widest = context_tokens(load_sequence_classifier(job.model, trust=job.trust))
-    limit = min(job.max_tokens, widest or job.max_tokens)
     return Material(codec, learned, held, limit), report.counts()
 
 

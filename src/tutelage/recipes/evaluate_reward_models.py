@@ -16,6 +16,7 @@ from tutelage.data.errors import InputError
 from tutelage.data.pretrained import Trust, device_of, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.tokens import Codec
+from tutelage.data.truncate import told_apart
 from tutelage.data.trunk import Numerics
 from tutelage.evaluation.in_words import lines
 from tutelage.evaluation.reward_models import report
@@ -77,10 +78,19 @@ def measured(job: RewardModelsJob, scorer: TextScorer, data: DataSet, learned: s
     kept = [each for each in data.questions if each.prompt not in (learned or ())]
     if not kept:
         raise InputError(f"--data {data.source}: the model learned from all of its prompts, so none can test it.")
-    asked = drawn(kept, job.limit, job.seed)
+    taken = drawn(kept, job.limit, job.seed)
+    asked = told_apart(scorer.codec, taken, scorer.limit)
+    if not asked:
+        raise InputError(f"--data {data.source}: all replies are the same once cut to the {scorer.limit} tokens read.")
     scores, cut = scorer.of_questions(asked)
     about = {"learned_from_known": learned is not None, "rows_learned_from": len(data.questions) - len(kept)}
-    return {**data.counts, **about, "replies_truncated": cut, **report(asked, scores, job.by)}
+    return {
+        **data.counts,
+        **about,
+        "replies_truncated": cut,
+        "rows_same_when_cut": len(taken) - len(asked),
+        **report(asked, scores, job.by),
+    }
 
 
 def data_sets(job: RewardModelsJob) -> list[DataSet]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from tutelage.data import sources
+from tutelage.data.control_tokens import as_value
 from tutelage.data.errors import InputError
 from tutelage.data.helpdesk import world
 from tutelage.data.pretrained import load_tokenizer
@@ -36,7 +37,7 @@ from tutelage.recipes.loop_settings import LoopConfig, refuse_contradictions
 from tutelage.recipes.reward_models import Members, Normalising, RewardModelJob, reward_model_job
 from tutelage.recipes.text_scores import TextScorer
 from tutelage.rewards import helpdesk
-from tutelage.runs.files import read_lines, write_json, write_lines
+from tutelage.runs.files import write_json, write_lines
 from tutelage.runs.run import Run
 
 STORE, COMPARISONS, PROMPTS, LINEAGE = "feedback.db", "comparisons.jsonl", "prompts.jsonl", "feedback.json"
@@ -115,7 +116,7 @@ def first_stage(config: LoopConfig, run: Run, store: Store, stage: Run) -> dict[
     if not config.subject.model:
         found = sft_stage(DemoConfig(seed=config.seed, sft=config.sft), run, stage)
     prompts = world.prompts("labels", 4000, config.seed + 1) if not config.subject.model else own_prompts(config)[0]
-    write_lines(stage.path / PROMPTS, [{"prompt": each} for each in prompts])
+    write_lines(stage.path / PROMPTS, [{"prompt": as_value(each)} for each in prompts])
     return {**found, "prompts": len(prompts)}
 
 
@@ -266,9 +267,10 @@ def evaluation_stage(
 def live_stage(config: LoopConfig, run: Run, store: Store, stage: Run) -> dict[str, Any]:
     """One stage in which people and training go on side by side."""
     first = folder_of(config, run, None)
-    prompts = [row["prompt"] for row in read_lines(run.path / "policy" / PROMPTS)]
+    speaker = speaker_of(config, first)
+    prompts = sources.prompts(str(run.path / "policy" / PROMPTS), speaker.codec)[0]
     labeller = labeller_of(config.asking.labeller, config.asking.judge_model, config.seed)
-    material = Material(speaker_of(config, first), first, speaker_of(config, first), prompts, unseen_prompts(config))
+    material = Material(speaker, first, speaker_of(config, first), prompts, unseen_prompts(config))
     return live(config, material, labeller, store, run, stage)
 
 

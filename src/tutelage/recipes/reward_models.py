@@ -129,9 +129,9 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     codec = Codec(load_tokenizer(job.model, job.trust))
     heads = 2 if job.labels.auxiliary_axis else job.ensemble.members if job.ensemble.shared_trunk else 1
     classifier = load_sequence_classifier(job.model, device, heads, job.trust)
-    rows, report = asked_rows(job, codec)
-    how, learned, held_out = split(job, rows)
     limit = min(job.max_tokens, context_tokens(classifier) or job.max_tokens)
+    rows, report = asked_rows(job, codec, limit)
+    how, learned, held_out = split(job, rows)
     (learned_part, cut), (held_part, held_cut) = (
         as_judgements(codec, how, part, job, limit) for part in (learned, held_out)
     )
@@ -171,13 +171,16 @@ def split(job: RewardModelJob, rows: Sequence[Asked]) -> tuple[Reading, list[Ask
     return how, *by_prompt(read, lambda each: each.question.prompt, fraction, seed, job.limit)
 
 
-def asked_rows(job: RewardModelJob, codec: Codec) -> tuple[list[Asked], ReadReport]:
-    """The questions of --data and of --also; the report is that of --data."""
+def asked_rows(job: RewardModelJob, codec: Codec, limit: int | None = None) -> tuple[list[Asked], ReadReport]:
+    """The questions of --data and of --also; the report is that of --data.
+
+    limit: tokens; questions whose replies differ only behind them are dropped
+    """
 
     def read(source: str, columns: Sequence[str]) -> tuple[list[Question], ReadReport]:
         if job.labels.by_rule:
             return sources.rule_verdicts(source, codec)
-        return sources.comparisons(source, codec, parse_columns(columns))
+        return sources.comparisons(source, codec, parse_columns(columns), limit)
 
     first, report = read(job.data, job.columns)
     second = read(job.labels.also, job.labels.also_columns)[0] if job.labels.also else []

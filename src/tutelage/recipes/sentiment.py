@@ -25,6 +25,7 @@ from tutelage.algorithms.reward_losses import CHOICE
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import judged
+from tutelage.data.letters import last_cut
 from tutelage.data.pretrained import Trust, load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Question, chosen
 from tutelage.data.tokens import Codec
@@ -134,12 +135,13 @@ def prepared(config: SentimentConfig) -> Scene:
 
 
 def openings(path: Path, codec: Codec, tokens: int) -> list[list[int]]:
-    """The first `tokens` tokens of every line that has as many, each once."""
+    """The first `tokens` tokens of every line that has as many, up to the end of a letter, each once."""
     if not path.is_file():
         raise InputError(f"--prompts {path} does not exist. Give a text file whose lines open stories.")
     lines = [line.strip() for line in path.read_text(encoding="utf-8").replace("<|endoftext|>", "\n").splitlines()]
     encoded = (codec.prompt(line) for line in lines if len(line) > tokens)
-    return list(map(list, dict.fromkeys(tuple(each[:tokens]) for each in encoded if len(each) >= tokens)))
+    long = (each for each in encoded if len(each) >= tokens)
+    return list(map(list, dict.fromkeys(tuple(each[: last_cut(codec.tokenizer, each, tokens)]) for each in long)))
 
 
 def scene_prompts(scene: Scene) -> tuple[list[int], list[int]]:

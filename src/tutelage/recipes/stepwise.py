@@ -6,6 +6,7 @@ The interface of the trainers that were removed (TRL up to 0.11): docs/from-trl.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 
 from tutelage.algorithms.kl_controller import KLController
 from tutelage.algorithms.ppo import PPOConfig, improve
+from tutelage.data.control_tokens import TemplateText
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
 from tutelage.execution.native import SamplingSettings
@@ -51,16 +53,22 @@ class StepwisePPO:
         self.learner = make_ppo_learner(config, self.policy, self.critic)
 
     def generate(self, prompts: Sequence[str], seed: int = 0) -> list[str]:
-        """One reply to each prompt, sampled at the training temperature."""
+        """One reply to each prompt, sampled at the training temperature.
+
+        A talk becomes a prompt by `trainer.codec.rendered(messages)`: in a plain text no control token is read as such.
+        """
+        self._warn_of_controls(prompts)
         return self.speaker.replies(prompts, seed + 1000003 * self.steps_done)[1]
 
     def step(self, prompts: Sequence[Text], responses: Sequence[Text], scores: Sequence[float]) -> dict[str, float]:
         """One PPO step on replies that the current policy gave; returns its statistics.
 
-        prompts, responses: texts, or token ids (then a reply ended by itself if its last token is the end of sequence)
+        prompts, responses: texts, or token ids (then a reply ended by itself if its last token is the end of sequence);
+            a chat template's prompt is `trainer.codec.rendered(messages)`
         scores: one finite number each
         """
         self._refuse(prompts, responses, scores)
+        self._warn_of_controls([*prompts, *responses])
         batch = Batch.of([self._trajectory(*each) for each in enumerate(zip(prompts, responses, strict=True))])
         batch = batch.to(next(self.policy.parameters()).device)
         with torch.no_grad():  # what sampled these replies is not known here: the policy is taken at its word
@@ -98,6 +106,17 @@ class StepwisePPO:
             raise InputError(f"row {row}: give prompt and response both as text or both as token ids.")
         ended = bool(set(after[-1:]) & set(stop_tokens(self.policy.model, self.codec)))
         return written(before, after, Key(self.steps_done, row), ended=ended)
+
+    def _warn_of_controls(self, texts: Sequence[Text]) -> None:
+        pattern = self.codec.controls
+        plain = [text for text in texts if isinstance(text, str) and not isinstance(text, TemplateText)]
+        found = next((each[0] for each in map(pattern.search, plain) if each), None) if pattern else None
+        if found is not None:
+            warnings.warn(
+                f"a text holds {found}, which is read as text and not as a control token. Give what a chat template "
+                "writes as trainer.codec.rendered(messages), or as token ids.",
+                stacklevel=3,
+            )
 
     def _refuse(self, prompts: Sequence[Text], responses: Sequence[Text], scores: Sequence[float]) -> None:
         if not len(prompts) == len(responses) == len(scores) or not prompts:

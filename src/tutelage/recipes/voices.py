@@ -58,10 +58,7 @@ def voice(
 
     def reply(messages: Sequence[Message], number: int) -> str:
         asked = asks(messages)
-        tokenizer: Any = codec.tokenizer
-        chat = {"tokenize": False, "add_generation_prompt": True}
-        text = asked.prompt or tokenizer.apply_chat_template([*asked.messages], **chat)
-        prompt = codec.prompt(text)
+        prompt = codec.prompt(asked.prompt or codec.rendered(asked.messages))
         refuse_crowded([prompt], settings.max_new_tokens, context_tokens(model))
         with turn:
             batch = sampler.sample(Language([prompt]), [Key(len(messages), 0, number)])

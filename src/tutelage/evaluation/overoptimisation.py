@@ -106,11 +106,12 @@ def found_in(
     return {
         "seeds": len(fewest.all("ppo")),
         "seconds_total": round(sum(each["seconds"] for each in summaries.values()), 1),
+        "fall_of_gold": "shown" if smallest["gold_drop_low"] > 0 else "not shown",
         "gold_drop_at_fewest_labels": smallest["gold_drop"],
         "gold_drop_at_fewest_labels_low": smallest["gold_drop_low"],
         "gold_drop_at_fewest_labels_high": smallest["gold_drop_high"],
         "settings": rows,
-        "ensembles": [against_single(fewest, name) for name in ENSEMBLES],
+        "ensembles": [against_single(fewest, name) for name in ENSEMBLES if fewest.all(f"ppo-{name}")],
         "stop_at_peak": [stopped_row(fewest, labels) for labels in held_out_labels],
         "curves": curves,
     }

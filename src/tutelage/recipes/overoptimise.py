@@ -50,11 +50,11 @@ class Setting:
 class OveroptimiseConfig:
     """Settings of the laboratory.
 
-    quick: under ten minutes on two cores: three seeds, two label counts, best of 1,000, short runs, no stopping, where
-        settings stand at their defaults
+    quick: one kind of proxy, 100 labels, over eight seeds whose runs go far, so that the fall of gold can be told from
+        noise; no ensembles, no stopping, best of 1,000, where settings stand at their defaults
     seeds: proxies and runs at the fewest labels; further_seeds: of the other settings, and of best-of-n everywhere
     labels: comparisons of the proxies as wide as the policy
-    widths: of the proxies with most labels     members: of the ensembles, at the fewest labels
+    widths: of the proxies with most labels     members: of the ensembles, at the fewest labels; 1 leaves ensembles out
     uncertainty_coefficient: λ of mean − λ · variance
     best_of: largest n, on so many best_of_prompts
     evaluation_prompts: unseen ones; gold's peak is chosen on one half of them and the fall measured on the other
@@ -114,19 +114,21 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
     inner = replace(
         config,
         sft=where_default(config.sft, default.sft, steps=350),
-        ppo=where_default(config.ppo, default.ppo, steps=40, trajectories=32, learning_rate=6e-4),
+        ppo=where_default(config.ppo, default.ppo, steps=72, trajectories=32, learning_rate=6e-4),
     )
     return where_default(
         inner,
         default,
-        seeds=3,
-        labels=(100, 1000),
+        seeds=8,
+        further_seeds=2,
+        labels=(100,),
         widths=(128,),
-        members=2,
+        members=1,
         pool=2000,
         best_of=1000,
-        evaluation_prompts=64,
-        evaluate_every=6,
+        best_of_prompts=6,
+        evaluation_prompts=128,
+        evaluate_every=8,
         held_out_labels=(),
     )
 
@@ -170,6 +172,8 @@ def named(what: str, setting: Setting, seed: int) -> str:
 
 
 def combinations(config: OveroptimiseConfig) -> dict[str, Callable[[Tensor], Tensor]]:
+    if config.members < 2:
+        return {}
     weighted = partial(uncertainty.uncertainty_weighted, coefficient=config.uncertainty_coefficient)
     return {"minimum": uncertainty.worst_case, "uwo": weighted}
 

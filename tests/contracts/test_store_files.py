@@ -332,10 +332,6 @@ GOOD = {"prompt": "p", "chosen": "a", "rejected": "b"}
         ),
         ({**FLAT, "order.responses": [["response_2", "response_2"]]}, "line 2: the ranking"),
         ({"data": {"x": "y"}, "annotations": []}, "line 2: which fields are the prompt"),
-        (
-            {**TASK, "annotations": [{"result": [{"type": "brush", "value": {}}]}]},
-            "line 2: a result of the kind 'brush'",
-        ),
         ({**TASK, "annotations": [{**TASK["annotations"][0], "created_at": "soon"}]}, "line 2: created_at is 'soon'"),
     ],
     ids=str,
@@ -356,6 +352,7 @@ def test_bad_rows_are_named_and_nothing_is_written(tmp_path, row, part, capsys):
         ([{**GOOD, "rejected": " "}], "an empty reply"),
         ([{"chosen": "a", "rejected": "b"}], "without a common prompt"),
         ([{**NESTED, "responses": {}}], "without an answer"),
+        ([{**TASK, "annotations": [{"result": [{"type": "brush", "value": {}}]}]}], "results of the kind 'brush'"),
     ],
     ids=str,
 )

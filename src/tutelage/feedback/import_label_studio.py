@@ -270,7 +270,7 @@ def _answer(given: Task, result: Mapping[str, Any], siblings: Sequence[str] = ()
         return _choices(given, name, value.get("choices"), result, siblings)
     if kind == "ranker":
         return _ranker(given, name, value.get("ranker"))
-    raise InputError(f"{given.row.place}: a result of the kind {kind!r} is not read; pairwise, choices, ranker are.")
+    return Answer(name, reason=f"results of the kind {kind!r}, which judge no text")
 
 
 def _words(value: Any) -> str:

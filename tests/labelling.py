@@ -176,7 +176,7 @@ class Person:
 
     def idle(self) -> None:
         """Waits until nothing is asked."""
-        self.page.locator("#empty").get_by_text("Nothing is asked at the moment").wait_for()
+        self.page.locator("#empty .idle-state").wait_for()
 
     def saved(self) -> None:
         self.page.wait_for_function("() => document.getElementById('saved').dataset.state === 'saved'", timeout=20_000)

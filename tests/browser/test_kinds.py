@@ -252,7 +252,7 @@ def test_a_text_that_may_distress_is_covered_until_somebody_looks(served, person
     studio, ann = served(asked("good", form=Form(warning="violence"))), person()
     ann.page.goto(studio.link())
     ann.page.wait_for_selector("#empty:not([hidden])")
-    ann.page.get_by_text("Nothing is asked").wait_for()
+    ann.page.get_by_text("Nothing is").wait_for()
     ann.page.keyboard.press("i")
     ann.page.get_by_role("checkbox", name="Also ask me").check()
     ann.page.keyboard.press("Escape")

@@ -141,7 +141,7 @@ def test_the_overview(served, person, role):
     for number, look in enumerate(LOOKS):
         who = somebody(person, look)
         who.page.goto(studio.link("olga") if role == "owner" else studio.invite(f"person {number}", role))
-        who.page.get_by_text("Your role is to look" if role == "viewer" else "Nothing is asked").wait_for()
+        who.page.get_by_text("Your role is to look" if role == "viewer" else "Nothing is").wait_for()
         if role == "viewer":
             seen(who.page, "viewer", look)
         who.page.goto(f"{studio.address}team")
@@ -199,7 +199,7 @@ def said(who, text: str) -> None:
 
 def begun(studio, who, name: str) -> None:
     who.page.goto(studio.link(name))
-    who.page.get_by_text("Nothing is asked").wait_for()
+    who.page.get_by_text("Nothing is").wait_for()
     who.page.goto(f"{studio.address}talk")
     who.page.get_by_role("heading", name="A new talk").wait_for()
 

@@ -80,7 +80,7 @@ def test_what_each_role_sees_of_the_overview(served, person, role):
     studio, who = served(asked(2)), person()
     judged(studio)
     who.page.goto(studio.link("olga") if role == "owner" else studio.invite("lea", role))
-    who.page.get_by_text("Your role is to look" if role == "viewer" else "Nothing is asked").wait_for()
+    who.page.get_by_text("Your role is to look" if role == "viewer" else "Nothing is").wait_for()
     who.page.goto(f"{studio.address}team")
     who.page.get_by_text(
         "Your role here is labeller" if role == "labeller" else "Is it worth going on?"
@@ -242,7 +242,7 @@ def test_a_talk_in_which_the_chosen_reply_goes_on_through_a_reload(served, perso
 def test_an_attack_ends_with_the_attackers_own_rating(served, person):
     studio, ann = served([], voices=SPEAKERS), person()
     ann.page.goto(studio.link())
-    ann.page.get_by_text("Nothing is asked").wait_for()
+    ann.page.get_by_text("Nothing is").wait_for()
     ann.page.keyboard.press("i")
     ann.page.get_by_role("checkbox", name="Also ask me").check()
     ann.page.keyboard.press("Escape")

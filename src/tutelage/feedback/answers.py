@@ -115,7 +115,8 @@ def repeated(connection: Connection, labeller: str, key: str, kind: str, assignm
 
 
 def undo(log: Log, labeller: str, key: str, event: str | None, lease_s: float) -> Assignment:
-    """Takes back the labeller's last answer or skip, or the named one of the last 20; its question is leased again."""
+    """Takes back the labeller's last answer or skip, or the named one of the last 20, or a named skip; its question is
+    leased again."""
     checked_name(key, "the key of a request")
     known_labeller(log.connection, labeller)
     before = by_key(log.connection, labeller, key)
@@ -145,9 +146,12 @@ def _take_back(connection: Connection, act: Event, undone: Event) -> None:
 
 
 def _undoable(connection: Connection, labeller: str, event: str | None) -> Event:
-    """The labeller's last present answer or skip, or the named one of the last 20."""
-    done = (A.c.labeller == labeller, A.c.state != "leased")
-    seqs = list(connection.execute(select(A.c.seq).where(*done).order_by(A.c.seq.desc()).limit(UNDO_DEPTH)).scalars())
+    """The labeller's last present answer or skip, or the named one: of the last 20, or a skip however long ago."""
+    seqs = _last_acts(connection, labeller)
+    if event is not None:
+        named = select(E.c.seq).where(E.c.id == event).scalar_subquery()
+        skips = select(A.c.seq).where(A.c.labeller == labeller, A.c.state == "skipped", A.c.seq == named)
+        seqs += list(connection.execute(skips).scalars())
     acts = [_act(connection, seq) for seq in (seqs if event else seqs[:1])]
     acts = [each for each in acts if event in (None, each.id) and each.kind in ("answered", "skipped")]
     if not acts and event is None:
@@ -157,6 +161,35 @@ def _undoable(connection: Connection, labeller: str, event: str | None) -> Event
             f"{event!r:.60} is none of your last {UNDO_DEPTH} answers and skips, or is undone already."
         )
     return acts[0]
+
+
+def _last_acts(connection: Connection, labeller: str) -> list[int]:
+    """Numbers of the events of the labeller's last answers and skips, the newest first."""
+    done = (A.c.labeller == labeller, A.c.state != "leased")
+    return list(connection.execute(select(A.c.seq).where(*done).order_by(A.c.seq.desc()).limit(UNDO_DEPTH)).scalars())
+
+
+def own_acts(connection: Connection, labeller: str) -> list[tuple[str, Assignment]]:
+    """(event, question with what was said of it) of the labeller's last answers and skips, the newest first.
+
+    What was erased since is left out, as are answers of the qualification, which stand.
+    """
+    known_labeller(connection, labeller)
+    found: list[tuple[str, Assignment]] = []
+    for act in (_act(connection, seq) for seq in _last_acts(connection, labeller)):
+        purpose = select(Q.c.purpose).where(Q.c.name == act.body["question"])
+        stands = act.kind == "answered" and connection.execute(purpose).scalar_one() == "qualification"
+        again = held(connection, labeller, [act.body["question"]])
+        if again and not stands:
+            found.append((act.id, replace(again[0], returned=_returned(connection, act, again[0].id))))
+    return found
+
+
+def open_skips(connection: Connection, labeller: str) -> list[str]:
+    """Events by which this labeller skipped questions that still want an answer, the oldest first."""
+    query = select(E.c.id).join(A, A.c.seq == E.c.seq).join(Q, Q.c.name == A.c.question)
+    query = query.where(A.c.labeller == labeller, A.c.state == "skipped", Q.c.withdrawn.is_(None))
+    return list(connection.execute(query.where(Q.c.counted < Q.c.wanted).order_by(A.c.seq)).scalars())
 
 
 def _act(connection: Connection, which: int | str) -> Event:

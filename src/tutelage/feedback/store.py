@@ -202,11 +202,22 @@ class Store:
             return before or act(log, claims.leased(connection, *whose))
 
     def undo(self, labeller: str, key: str, event: str | None = None, lease_s: float = LEASE_SECONDS) -> Assignment:
-        """Takes back the labeller's last answer or skip, or the one of this event among their last 20, and leases its
-        question to them again, in the same order on the screen; `returned` tells what had been answered."""
+        """Takes back the labeller's last answer or skip, or the one of this event (of their last 20, or any skip), and
+        leases its question to them again, in the same order on the screen; `returned` tells what had been answered."""
         with self._database.writing() as connection:
             log = chain.Log.of(connection, self._clock())
             return answers.undo(log, labeller, key, event, lease_s)
+
+    def own_acts(self, labeller: str) -> list[tuple[str, Assignment]]:
+        """(event, question) of this labeller's last 20 answers and skips, the newest first; `returned` tells what was
+        said. Give the event to `undo` to say something else."""
+        with self._database.reading() as connection:
+            return answers.own_acts(connection, labeller)
+
+    def open_skips(self, labeller: str) -> list[str]:
+        """Events of this labeller's skips whose questions still want an answer, the oldest first: for `undo`."""
+        with self._database.reading() as connection:
+            return answers.open_skips(connection, labeller)
 
     def progress(self, labeller: str) -> Progress:
         """How far this labeller is, and everybody together."""

@@ -69,6 +69,7 @@ class Run:
         self.step = 0
         self.current: Run | None = None
         self._progress: Progress | None = None
+        self._planned: int | None = None
         self._noted: dict[str, float] = {}
         self._started = self._lapped = time.monotonic()
 
@@ -152,6 +153,9 @@ class Run:
         """
         self.stateful.update(state or {})
         first, count = self._restore(), last_step(self.path, count)
+        self._planned = count
+        if not self.finished:
+            self._write_state("running")  # how many steps there are, for whoever looks on
         saved, cost = time.monotonic(), 0.0
         done = int(self.latest.get(told.counted_by, first))
         with Progress(self.name, count, done, settings=told) as self._progress:
@@ -274,6 +278,8 @@ class Run:
 
     def _write_state(self, status: str, error: BaseException | None = None) -> None:
         about = {"tutelage": "run", "name": self.name, "status": status, "step": self.step}
+        if self._planned is not None:
+            about["steps"] = self._planned
         if error is not None:
             about |= {"stopped_by": type(error).__name__, "error": error_of(error)}
         write_json(self.path / STATE, {**about, "process": this_process()})

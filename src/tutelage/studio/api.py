@@ -17,6 +17,7 @@ from tutelage.report.sanitise import sanitised
 from tutelage.studio import drawn
 from tutelage.studio.claiming import claimed, gone
 from tutelage.studio.clips import Shelf
+from tutelage.studio.idle import idle
 from tutelage.studio.limits import Limit
 from tutelage.studio.members import NOBODY, may, member_of
 from tutelage.studio.opening import settings
@@ -133,7 +134,33 @@ def claim(request: Request, body: Claim) -> dict[str, Any]:
     found, says = claimed(request, body.count)
     shelf = request.app.state.clips
     given = [drawn.assignment(each, shelf) for each in found]
-    return {"assignments": given, "progress": progress(request), "says": says}
+    nothing = None if found else idle(request)
+    return {"assignments": given, "progress": progress(request), "says": says, "idle": nothing}
+
+
+@router.get("/mine", dependencies=[LABEL])
+def mine(request: Request) -> dict[str, Any]:
+    """The last answers and skips of this person, the newest first, each with the event that undoes it."""
+    acts = store_of(request).own_acts(session_of(request).labeller)
+    shelf = request.app.state.clips
+    return {"acts": [{"event": event, "question": drawn.assignment(each, shelf)} for event, each in acts]}
+
+
+class Again(Body):
+    key: Id
+
+
+@router.post("/again", dependencies=[LABEL])
+def again(request: Request, body: Again) -> dict[str, Any]:
+    """Gives the questions again that this person skipped and that still want an answer, as many as a page holds.
+
+    key: the client's own; asked twice with the same one, nothing is given twice.
+    """
+    store, labeller = store_of(request), session_of(request).labeller
+    skips = store.open_skips(labeller)
+    for event in skips[:MOST]:
+        store.undo(labeller, f"{body.key}-{event}"[:200], event)
+    return {"given": len(skips[:MOST]), "left": max(0, len(skips) - MOST)}
 
 
 @router.post("/answer", dependencies=[LABEL])

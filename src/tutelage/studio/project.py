@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class Project:
 
     wanted: answers to each open question, where that was said (on the command line, or in project.json)
     also: adds further pages to the server of this project; opens: path of the page that the first link leads to
+    read: set once all of the source has been asked (`ask`)
     """
 
     folder: Path
@@ -36,6 +37,11 @@ class Project:
     wanted: int | None = None
     also: Callable[[FastAPI], None] | None = None
     opens: str = ""
+    read: threading.Event = field(default_factory=threading.Event, compare=False)
+
+    @property
+    def is_being_read(self) -> bool:
+        return self.source is not None and not self.read.is_set()
 
     @property
     def name(self) -> str:
@@ -101,6 +107,7 @@ def ask(project: Project, store: Store, says: threading.Event, stop: threading.E
         if report.rows_read == sum(report.dropped.values()):
             raise InputError(f"{project.source}: none of its {report.rows_read} rows can be asked: {report}.")
     finally:
+        project.read.set()
         says.set()
     return report
 

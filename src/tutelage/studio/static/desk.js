@@ -132,8 +132,19 @@ export class Desk {
 
   clear(says = "") {
     this.question = null;
-    this.view.empty(this.questions.known, says, this.questions.says);
+    this.view.empty(this.questions.known, says, this.questions.says, this.questions.idle);
     this.fetch();
+  }
+
+  /** The questions that were skipped, once more. */
+  async skippedAgain() {
+    await post("/api/again", { key: crypto.randomUUID() });
+    await this.fetch();
+  }
+
+  /** Takes one of the last answers back: its question comes next. */
+  takeBack(event) {
+    this.outbox.add("undo", { event });
   }
 
   show(question, says, dead) {
@@ -190,11 +201,11 @@ export class Desk {
     const { gone } = await post("/api/extend", { held: held.slice(0, 12) }).catch(() => ({ gone: [] }));
     this.questions.remove(gone);
     if (!this.question || !gone.includes(this.question.id) || this.outbox.holds(this.question.id, this.question.lease)) return;
-    tell("That question is not asked any more: what it was about has moved on. Here is the next one.");
     this.question = null;
     const next = this.questions.next();
     if (next) this.show(next, "", DEAD_AFTER_CHANGE_MS);
     else this.clear();
+    tell(`That question is not asked any more: what it was about has moved on.${next ? " Here is the next one." : ""}`);
   }
 
   /** Something happened in the store: perhaps there are questions again, perhaps some are gone. */

@@ -6,15 +6,17 @@ import { caps, element } from "./elements.js";
 import { guideline, unread } from "./guideline.js";
 import { Help } from "./help.js";
 import { durable, read, write } from "./keeping.js";
+import { Idle } from "./idle.js";
 import { Keys } from "./keys.js";
 import { Live } from "./live.js";
 import { Me } from "./me.js";
+import { Mine } from "./mine.js";
 import { listen } from "./news.js";
 import { Pause } from "./pause.js";
 import { Progress } from "./progress.js";
 import { flag, skip } from "./reasons.js";
 import { redrawn } from "./redrawn.js";
-import { say, tell } from "./say.js";
+import { hush, say, tell } from "./say.js";
 import { settings } from "./settings.js";
 
 const BEAT_MS = 60000;
@@ -28,6 +30,9 @@ const how = { raw: read("raw", false), diff: false };
 const desk = new Desk({ view: { show, expect, busy, ready, empty, saved }, progress: new Progress(at("progress")), rest });
 const pause = new Pause(at("pause"), () => at("question").focus());
 const live = new Live(at("live"));
+const mine = new Mine(at("mine"), { pages, back: (event) => desk.takeBack(event) });
+const again = () => desk.skippedAgain().catch((error) => tell(error.message));
+const idle = new Idle(at("empty"), { mine: () => mine.open(), again, look: () => desk.fetch() });
 const me = new Me(at("me"), { changed: () => desk.fetch() });
 
 const common = [
@@ -39,6 +44,7 @@ const common = [
   { name: "raw", says: "As written", keys: ["m"], run: () => toggle("raw"), place: "tools" },
   { name: "guideline", says: "Guideline", keys: ["g"], run: () => guideline(desk.question?.guideline), place: "menu" },
   { name: "pause", says: "Pause", keys: ["p"], run: stop, place: "menu" },
+  { name: "mine", says: "My answers", keys: ["o"], run: () => mine.open(), place: "menu" },
   { name: "me", says: "You", keys: ["i"], run: () => me.open(), place: "menu" },
   { name: "help", says: "Keys", keys: ["?"], run: () => help.open(), place: "menu" },
 ];
@@ -118,6 +124,7 @@ function control(act, tone) {
 }
 
 function show(question, says, note) {
+  hush();
   if (question.kind !== kind || how.diff || pages[kind].begin) {
     kind = question.kind;
     how.diff = false;
@@ -155,13 +162,13 @@ function draw(question) {
   at("question").replaceChildren(drawn);
 }
 
-function empty(known, says, why) {
+function empty(known, says, why, about) {
+  if (at("question").childNodes.length) hush();
   at("question").replaceChildren();
   at("empty").hidden = false;
   document.body.classList.add("idle");
-  const nothing = why || "Nothing is asked at the moment. New questions appear here by themselves.";
-  at("empty").textContent = known ? nothing : "One moment…";
-  if (says) say(`${says}. Nothing is asked at the moment.`);
+  idle.show(known, why, about);
+  if (says) say(`${says}. ${at("empty").textContent}`);
 }
 
 function saved(outbox) {

@@ -48,6 +48,7 @@ export class Questions {
     }
     const { assignments, progress } = found;
     this.says = found.says ?? "";
+    this.idle = found.idle ?? null; // why nothing is asked
     if (current) assignments.sort((one, other) => isCurrent(other) - isCurrent(one));
     this.known = true;
     const held = new Set(this.waiting.map((each) => each.id + each.lease));

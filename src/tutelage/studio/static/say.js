@@ -12,10 +12,17 @@ export function say(text) {
   });
 }
 
-/** Announced, and shown for some seconds; or until something else is told, where it matters for longer. */
+/** Announced, and shown for some seconds; or, where it matters for longer, until the next question comes. */
 export function tell(text, seconds = 6) {
   notice.textContent = text;
   notice.hidden = !text;
   clearTimeout(hiding);
   if (seconds) hiding = setTimeout(() => (notice.hidden = true), seconds * 1000);
+}
+
+/** What was told was about a question that is gone. */
+export function hush() {
+  clearTimeout(hiding);
+  notice.hidden = true;
+  notice.textContent = "";
 }

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 from tutelage.algorithms.ppo import PPOConfig, improve
 from tutelage.cli import run_command
+from tutelage.data.causality import remember_as_loaded
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics
@@ -96,6 +97,21 @@ def without_adapter(flight):
     base = copy.deepcopy(flight.policy)
     policy = LanguagePolicy(with_lora(flight.policy.model, 2), flight.policy.temperature)
     sampler = NativeSampler(base, [EOS], 0, SETTINGS)
+    return replace(flight, policy=policy, actor_critic=SharedCritic(policy), reference=Frozen(policy), sampler=sampler)
+
+
+def lost_adapter(flight):
+    """A fine-tuned policy's adapter is wiped after it was loaded, and the reference is made of what is left."""
+    model = with_lora(flight.policy.model, 2)
+    factors = [each for name, each in model.named_parameters() if "lora_B" in name]
+    with torch.no_grad():
+        for each in factors:
+            each.normal_(0.0, 0.5)
+        remember_as_loaded(model)
+        for each in factors:
+            each.zero_()
+    policy = LanguagePolicy(model, flight.policy.temperature)
+    sampler = NativeSampler(policy, [EOS], 0, SETTINGS)
     return replace(flight, policy=policy, actor_critic=SharedCritic(policy), reference=Frozen(policy), sampler=sampler)
 
 
@@ -240,6 +256,7 @@ def another_tokenizer(flight):
 DEFECTS = {
     stale: "new weights arrive",
     without_adapter: "new weights arrive",
+    lost_adapter: "policy is the loaded model",
     warmer_sampler: "sampler is learner",
     colder_learner: "sampler is learner",
     rounded_sampler: "sampler is learner",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,18 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from tutelage.data.adapters import (
+    CLASSIFIER,
+    Adapter,
+    attach_adapter,
+    find_adapter,
+    merge_adapter,
+    refuse_other_rank,
+)
+from tutelage.data.causality import first_line, refuse_non_causal, refuse_non_causal_lm, remember_as_loaded
+from tutelage.data.classifiers import OURS, score_class
 from tutelage.data.errors import InputError
+from tutelage.data.trunk import last_states
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,12 @@ class Trust:
 NOTHING = Trust()
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 OF_LAYERS = re.compile(r"\.(?:layers|layer|blocks|h)\.\d+\.")
-FRESH = ("score.", "classifier.")  # a head that a language model has not
+HEAD = "score."  # of a reward model, which a language model has not
+LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ModelWithLMHead")
+SEVERAL_LABELS = (
+    "Train a reward model with `tutelage reward-model`, or give --reward module:function, a function of (prompts, "
+    "responses) that makes one number of the labels."
+)
 
 
 def hush() -> None:
@@ -57,12 +74,12 @@ def device_of(name: str) -> torch.device:
 
 
 def load_tokenizer(name: str, trust: Trust = NOTHING) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder or hub id.
+    """The tokenizer of a model folder or hub id; of an adapter without one, its base model's.
 
     A tokenizer without a pad token is fine: padding is told by lengths, so the end-of-sequence token serves. One
     without an end-of-sequence token is not: replies could never end.
     """
-    tokenizer = _loaded(AutoTokenizer.from_pretrained, name, "tokenizer", trust)
+    tokenizer = _any_tokenizer(name, trust)
     if tokenizer.eos_token_id is None:
         raise InputError(
             f"{name}: its tokenizer has no end-of-sequence token, so a reply could never end. "
@@ -74,27 +91,144 @@ def load_tokenizer(name: str, trust: Trust = NOTHING) -> PreTrainedTokenizerBase
 
 
 def load_causal_lm(name: str, device: torch.device | str = "cpu", trust: Trust = NOTHING) -> Any:
-    """A causal language model in evaluation mode (no dropout: old and new log-probs must agree), fp32."""
-    return _weights(AutoModelForCausalLM.from_pretrained, name, "causal language model", trust).to(device)
+    """A causal language model in evaluation mode (no dropout: old and new log-probs must agree), fp32.
+
+    An adapter's folder gives its base model with the adapter merged into the weights. InputError for encoders and
+    encoder-decoders, and for any model whose earlier outputs depend on later tokens.
+    """
+    refuse_pickles(name, trust)
+    adapter = find_adapter(name)
+    model = _language_model(adapter.base if adapter else name, trust)
+    if adapter:
+        model = merge_adapter(_attached(model, adapter, trust, trainable=False), adapter)
+        remember_as_loaded(model)
+    return model.to(device)
+
+
+def load_adapter_to_train(name: str, rank: int, device: torch.device | str = "cpu", trust: Trust = NOTHING) -> Any:
+    """The model of an adapter's folder with the adapter apart from the weights; the adapter alone learns.
+
+    InputError where `name` is no LoRA adapter of this rank.
+    """
+    adapter = find_adapter(name)
+    if adapter is None:
+        raise InputError(f"{name} holds no adapter.")
+    refuse_other_rank(adapter, rank)
+    model = _attached(_language_model(adapter.base, trust), adapter, trust, trainable=True)
+    remember_as_loaded(model)
+    return model.to(device)
 
 
 def load_sequence_classifier(
-    name: str, device: torch.device | str = "cpu", labels: int = 1, trust: Trust = NOTHING
+    name: str,
+    device: torch.device | str = "cpu",
+    labels: int = 1,
+    trust: Trust = NOTHING,
+    *,
+    fresh_head: bool = False,
 ) -> Any:
-    """A sequence classifier of so many labels: a reward model. From a causal model's folder its heads start fresh."""
-    load = AutoModelForSequenceClassification.from_pretrained
-    return _weights(load, name, "reward model", trust, num_labels=labels).to(device)
+    """A reward model: a causal trunk below a linear `score` of so many labels.
+
+    From a language model's folder the head starts fresh, and from a classifier's with `fresh_head`. Otherwise it is
+    read, and InputError where it has another number of labels. An adapter is merged into the weights.
+    """
+    adapter = find_adapter(name)
+    if adapter and adapter.task != CLASSIFIER:
+        return _from_language_model(load_causal_lm(name, trust=trust), labels, name).to(device)
+    config = _text_config(adapter.base if adapter else name, "reward model", trust)
+    fresh = fresh_head or adapter is not None or not is_classifier(config)
+    if not fresh:
+        refuse_other_labels(config, labels, name)
+    options: dict[str, Any] = {"num_labels": labels, "ignore_mismatched_sizes": True} if fresh else {}
+    if not has_own_code(config):
+        load, options["config"] = score_class(config, name).from_pretrained, _with_labels(config, options)
+        options.pop("num_labels", None)
+    else:
+        load = AutoModelForSequenceClassification.from_pretrained
+    may_lack = (HEAD,) if fresh else ()
+    model = _weights(load, adapter.base if adapter else name, "reward model", trust, may_lack, **options)
+    if adapter:
+        model = merge_adapter(_attached(model, adapter, trust, trainable=False), adapter)
+    vocabulary = model.config.get_text_config().vocab_size
+    refuse_non_causal(lambda tokens: last_states(model, tokens), vocabulary, torch.device("cpu"), name)
+    return model.to(device)
+
+
+def load_text_classifier(
+    name: str, device: torch.device | str = "cpu", trust: Trust = NOTHING
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """(a classifier of one label that reads whole texts, such as BERT; its tokenizer)."""
+    config = reward_model_config(name, trust)
+    refuse_other_labels(config, 1, name)
+    model = _weights(AutoModelForSequenceClassification.from_pretrained, name, "reward model", trust)
+    tokenizer = _any_tokenizer(name, trust)
+    refuse_missing_rows(model, tokenizer, name)
+    return model.to(device), tokenizer
 
 
 def reward_model_config(name: str, trust: Trust = NOTHING) -> Any:
     """The config of a reward model's folder or hub id; a language model has no trained head, so it is refused."""
-    config = _loaded(AutoConfig.from_pretrained, name, "reward model", trust)
-    if any(each.endswith(("ForCausalLM", "LMHeadModel")) for each in config.architectures or ()):
+    adapter = find_adapter(name)
+    config = _loaded(AutoConfig.from_pretrained, adapter.base if adapter else name, "reward model", trust)
+    if adapter and adapter.task == CLASSIFIER:
+        return config
+    if adapter or any(each.endswith(LANGUAGE_MODELS) for each in config.architectures or ()):
+        what = f"an adapter of one, on {adapter.base}" if adapter else config.architectures[0]
         raise InputError(
-            f"{name} is a language model ({config.architectures[0]}), whose scores would be random. Give a reward "
+            f"{name} is a language model ({what}), whose scores would be random. Give a reward "
             "model: `tutelage reward-model` trains one from it."
         )
     return config
+
+
+def reads_tokens_in_order(name: str, config: Any) -> bool:
+    """Whether a classifier is a causal trunk below a linear `score`; BERT and its like read whole texts instead."""
+    if find_adapter(name) or has_own_code(config) or any(each.endswith(OURS) for each in config.architectures or ()):
+        return True
+    if config.is_encoder_decoder:
+        return False
+    try:
+        return not score_class(config, name).__name__.endswith(OURS)
+    except InputError:
+        return False
+
+
+def is_classifier(config: Any) -> bool:
+    """Whether the folder of this config holds a classifier, with its head."""
+    return any(each.endswith(("ForSequenceClassification", OURS)) for each in config.architectures or ())
+
+
+def has_own_code(config: Any) -> bool:
+    """Whether the model's class comes with its repository (--trust-remote-code)."""
+    return bool(getattr(config, "auto_map", None))
+
+
+def refuse_other_labels(config: Any, labels: int, name: str) -> None:
+    """InputError where a classifier has another number of labels than are read here."""
+    if config.num_labels == labels:
+        return
+    names = ", ".join(str(each) for each in list(config.id2label.values())[:4])
+    wanted = "one number" if labels == 1 else f"{labels} numbers"
+    raise InputError(
+        f"{name} is a classifier of {config.num_labels} labels ({names}), and {wanted} is expected of it. "
+        + (SEVERAL_LABELS if labels == 1 else "Give the folder of a reward model with so many heads.")
+    )
+
+
+def refuse_missing_rows(model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """InputError where the tokenizer has tokens for which the model has no embedding or no logit."""
+    layers = [model.get_input_embeddings(), model.get_output_embeddings()]
+    sizes = [len(each.weight) for each in layers if getattr(getattr(each, "weight", None), "ndim", 0) == 2]
+    ids = tokenizer.get_vocab()
+    rows = min(sizes, default=len(ids))
+    beyond = sorted((number, token) for token, number in ids.items() if number >= rows)
+    if beyond:
+        some = ", ".join(f"{token} ({number})" for number, token in beyond[:3])
+        raise InputError(
+            f"{name}: its tokenizer has {len(beyond)} tokens that the model does not know: {some}; the embedding has "
+            f"{rows} rows. Resize it and save the folder again (model.resize_token_embeddings({beyond[-1][0] + 1})), "
+            "or take these tokens out of the tokenizer."
+        )
 
 
 def context_tokens(model: Any) -> int | None:
@@ -113,9 +247,61 @@ def free_bytes(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
-def _weights(load: Any, name: str, what: str, trust: Trust, **options: Any) -> Any:
-    """The model in fp32 and in evaluation mode. InputError where weights are pickled, or some are missing: they would
-    be drawn at random without a word."""
+def _any_tokenizer(name: str, trust: Trust) -> PreTrainedTokenizerBase:
+    folder, adapter = Path(name).expanduser(), find_adapter(name)
+    alone = adapter is not None and folder.is_dir() and not any(each.startswith("tokenizer") for each in _names(folder))
+    return _loaded(AutoTokenizer.from_pretrained, adapter.base if adapter and alone else name, "tokenizer", trust)
+
+
+def _language_model(name: str, trust: Trust) -> Any:
+    """A whole causal language model, on the CPU."""
+    what = "causal language model"
+    _text_config(name, what, trust)
+    model = _weights(AutoModelForCausalLM.from_pretrained, name, what, trust)
+    refuse_non_causal_lm(model, name)
+    return model
+
+
+def _text_config(name: str, what: str, trust: Trust) -> Any:
+    """The config of a model that is no encoder-decoder."""
+    if find_adapter(name):
+        raise InputError(
+            f"{name} holds an adapter, and another one stands on it. Merge the lower one into its weights."
+        )
+    config = _loaded(AutoConfig.from_pretrained, name, what, trust)
+    if config.is_encoder_decoder:
+        raise InputError(
+            f"{name}: this model is an encoder-decoder ({config.model_type}), and a causal (decoder-only) language "
+            "model is expected."
+        )
+    return config
+
+
+def _attached(model: Any, adapter: Adapter, trust: Trust, *, trainable: bool) -> Any:
+    refuse_pickles(adapter.folder, trust)
+    return attach_adapter(model, adapter, trainable=trainable)
+
+
+def _from_language_model(model: Any, labels: int, name: str) -> Any:
+    """A reward model on the trunk of a language model in memory, whose head is fresh."""
+    config = _with_labels(model.config, {"num_labels": labels})
+    classifier = score_class(config, name)(config)
+    try:
+        classifier.base_model.load_state_dict(model.base_model.state_dict())
+    except RuntimeError as error:
+        raise InputError(f"{name}: no reward model can be made from it: {first_line(error)}") from error
+    return classifier.eval()
+
+
+def _with_labels(config: Any, options: dict[str, Any]) -> Any:
+    config = copy.deepcopy(config)
+    if "num_labels" in options:
+        config.num_labels = options["num_labels"]
+    return config
+
+
+def refuse_pickles(name: str, trust: Trust) -> None:
+    """InputError where the weights of a folder are pickled and nobody said that they may be read."""
     folder = Path(name).expanduser()
     names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     pickled = _pickled(names)
@@ -124,9 +310,20 @@ def _weights(load: Any, name: str, what: str, trust: Trust, **options: Any) -> A
             f"{name}: its weights are pickled ({pickled[0]}), and reading a pickle can run any code. Save them as "
             "safetensors, or say --trust-pickles if you know where they come from."
         )
+
+
+def _weights(load: Any, name: str, what: str, trust: Trust, may_lack: tuple[str, ...] = (), **options: Any) -> Any:
+    """The model in fp32 and in evaluation mode. InputError where weights are pickled, or some are missing: they would
+    be drawn at random without a word. may_lack: beginnings of names whose weights start fresh."""
+    refuse_pickles(name, trust)
     options |= {"dtype": torch.float32, "use_safetensors": None if trust.trust_pickles else True}
     model, info = _loaded(load, name, what, trust, output_loading_info=True, **options)
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith(FRESH))
+    if model.config.model_type == "rwkv":
+        model.config.rescale_every = (
+            0  # for fp16 only; in evaluation mode it divides weights, and they would be saved so
+        )
+    mismatched = {str(each[0]) for each in info.get("mismatched_keys") or ()}
+    missing = sorted(key for key in {*info["missing_keys"], *mismatched} if not key.startswith(may_lack or ("\n",)))
     if missing:
         raise InputError(
             f"{name}: its weights lack {len(missing)} tensors of a {what} ({', '.join(missing[:3])}). Is it whole?"

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.causality import loaded_as, log_probs_of
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import free_bytes
 from tutelage.data.tokens import Codec
@@ -35,6 +36,7 @@ NUDGE = 0.02  # relative change of the weights by which their arrival at the sam
 ROUNDED_NUDGE = 0.1  # where the sampler computes in a lower precision, too: rounding hides a small one
 FOLLOWS = 0.25  # of the mean change of log-probs, that sampler and learner may still differ by after it
 SIGMAS = 5.0
+LOADED_NATS = 1e-3  # between the model as it was loaded and as it trains: rounding of another order of products
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,22 @@ def samples_are_of_the_policy(flight: Flight, probe: Probe) -> Finding:
     )
 
 
+def policy_is_the_loaded_model(flight: Flight, probe: Probe) -> Finding:
+    """A few log-probs at step 0 against those that the loader saw, an adapter included."""
+    loaded = loaded_as(flight.policy.model)
+    if loaded is None:
+        return Finding(None, "the model was not loaded from a folder")
+    tokens = loaded.tokens.to(probe.batch.observations.device)
+    with torch.no_grad():
+        logits_SV = flight.policy.model(input_ids=tokens, use_cache=False).logits[0].float()
+    worst = float((log_probs_of(tokens, logits_SV) - loaded.log_probs.to(tokens.device)).abs().max())
+    return Finding(
+        worst <= LOADED_NATS,
+        f"log-probs differ from those of the model as it was loaded by at most {worst:.2g} nats",
+        "what is about to train is another model than was given: was its adapter lost on the way?",
+    )
+
+
 def reference_is_the_start(flight: Flight, probe: Probe) -> Finding:
     with torch.no_grad():
         gap = parity_gap(flight.policy.log_probs(probe.few), flight.reference(probe.few), probe.few.mask_BT)
@@ -369,6 +387,7 @@ CHECKS: dict[str, Check] = {
     "sampler is learner": sampler_is_learner,
     "new weights arrive": new_weights_arrive,
     "samples are of the policy": samples_are_of_the_policy,
+    "policy is the loaded model": policy_is_the_loaded_model,
     "reference is the start": reference_is_the_start,
     "neighbours do not matter": neighbours_do_not_matter,
     "micro-batches do not matter": cuts_do_not_matter,

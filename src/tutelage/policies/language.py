@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.adapters import has_learned
+from tutelage.data.causality import first_line
+from tutelage.data.classifiers import state_width
 from tutelage.data.errors import InputError
 from tutelage.data.linear import Linear, quickened
 from tutelage.data.tokens import Codec
@@ -22,6 +25,9 @@ from tutelage.formulas import kl, likelihood, sampling
 from tutelage.policies.head import said
 from tutelage.policies.length_limits import rotary_length
 from tutelage.trajectory import Batch, Evaluation
+
+STATE_SPACE = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
+UNADAPTED = {"out_proj", "conv1d"}  # layers of these families whose weights are read directly, so peft refuses them
 
 
 class LanguagePolicy(nn.Module):
@@ -116,7 +122,7 @@ class SharedCritic(nn.Module):
     def __init__(self, policy: LanguagePolicy) -> None:
         super().__init__()
         self.policy = policy
-        width = policy.model.get_output_embeddings().in_features
+        width = state_width(policy.model)
         self.head = nn.Linear(width, 1, device=next(policy.model.parameters()).device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -129,14 +135,15 @@ class SharedCritic(nn.Module):
 
 
 class Frozen:
-    """The reference: log-probs of a policy that no longer learns.
+    """The reference: log-probs of a policy as it is now, which no longer learns.
 
-    A policy with a LoRA adapter is its own reference with the adapter off, bitwise the base model; any other is copied.
+    A policy with a new LoRA adapter is its own reference with the adapter off, bitwise the base model. Any other policy
+    is copied; weights that do not learn (below the adapter of a fine-tuned policy) are shared with the copy.
     """
 
     def __init__(self, policy: LanguagePolicy) -> None:
-        self._has_adapter = hasattr(policy.model, "disable_adapter")
-        self.policy = policy if self._has_adapter else copy.deepcopy(policy).requires_grad_(False).eval()
+        self._has_adapter = hasattr(policy.model, "disable_adapter") and not has_learned(policy.model)
+        self.policy = policy if self._has_adapter else frozen_copy(policy)
 
     def _base(self) -> AbstractContextManager[Any]:
         return self.policy.model.disable_adapter() if self._has_adapter else nullcontext()
@@ -145,6 +152,12 @@ class Frozen:
     def __call__(self, batch: Batch) -> Tensor:
         with self._base():
             return self.policy.log_probs(batch)
+
+
+def frozen_copy(policy: LanguagePolicy) -> LanguagePolicy:
+    """A copy that does not learn; parameters that do not learn in the policy either are shared with it."""
+    shared = {id(each): each for each in policy.parameters() if not each.requires_grad}
+    return copy.deepcopy(policy, shared).requires_grad_(False).eval()
 
 
 @torch.no_grad()
@@ -174,11 +187,22 @@ def with_lora(model: Any, rank: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
-        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        exclude_modules=sorted(UNADAPTED) if model.config.model_type in STATE_SPACE else None,
+        task_type="CAUSAL_LM",
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="peft")  # how it fits its settings to layers of experts and Conv1D
-        return get_peft_model(model, config).eval()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers that are stored transposed: peft sets what it warns about
+            return get_peft_model(model, config).eval()
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise InputError(
+            f"--lora-rank {rank}: peft cannot put a LoRA adapter on a model of type {model.config.model_type} "
+            f"({first_line(error)}). Leave --lora-rank out to train the weights."
+        ) from error
 
 
 @torch.no_grad()

@@ -9,7 +9,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from tutelage.data.pretrained import Trust, context_tokens, device_of, load_causal_lm, load_tokenizer
+from tutelage.data.pretrained import (
+    Trust,
+    context_tokens,
+    device_of,
+    load_causal_lm,
+    load_tokenizer,
+    refuse_missing_rows,
+)
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution.native import NativeSampler, SamplingSettings
@@ -67,6 +74,7 @@ def replier(chat: Chat) -> Callable[[list[dict[str, str]]], str]:
     device = device_of(chat.device)
     model = load_causal_lm(chat.model, device, chat.trust)
     codec = Codec(load_tokenizer(chat.model, chat.trust))
+    refuse_missing_rows(model, codec.tokenizer, chat.model)
     settings = SamplingSettings(chat.max_new_tokens)
     sampler = NativeSampler(LanguagePolicy(model, chat.temperature), stop_tokens(model, codec), chat.seed, settings)
 

@@ -93,7 +93,7 @@ def learning_curve_job(job: LearningCurveJob, run: Run) -> dict[str, Any]:
 
 def material_of(job: LearningCurveJob) -> tuple[Material, dict[str, Any]]:
     codec = Codec(load_tokenizer(job.model, job.trust))
-    widest = context_tokens(load_sequence_classifier(job.model, trust=job.trust))
+    widest = context_tokens(load_sequence_classifier(job.model, trust=job.trust, fresh_head=True))
     limit = min(job.max_tokens, widest or job.max_tokens)
     questions, report = sources.comparisons(job.data, codec, parse_columns(job.columns), limit)
     settings = job.settings
@@ -134,7 +134,7 @@ def trained(job: LearningCurveJob, material: Material, size: int, seed: int, run
         judged(tokenised(material.codec, rows, material.limit)[0], rows).to(device)
         for rows in (chosen, material.held_out)
     )
-    classifier = load_sequence_classifier(job.model, device, trust=job.trust)
+    classifier = load_sequence_classifier(job.model, device, trust=job.trust, fresh_head=True)
     model, _ = stages.run_reward_model(config, classifier, learned, held, PAIRS, run, job.numerics)
     scores_NK = scores_of(model, held).double().cpu().numpy()
     scores = [row[: len(each.responses)] for row, each in zip(scores_NK, material.held_out, strict=True)]

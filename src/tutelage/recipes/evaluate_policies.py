@@ -22,7 +22,7 @@ from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
 from tutelage.recipes.jobs import loaded_policy
-from tutelage.recipes.scoring import Judging
+from tutelage.recipes.scoring import Judging, text_classifier
 from tutelage.recipes.text_scores import TextScorer, label
 from tutelage.rewards import helpdesk
 from tutelage.rewards.functions import load_function, names_function, refuse_bare_module
@@ -196,11 +196,16 @@ def judgements(
         return [by_function(name, load_function(name, "--judge"), replies)]
     found = []
     for folder in job.reward:
+        named = REWARD_MODEL if len(job.reward) == 1 else label(folder)
+        read = text_classifier(folder, device, job.trust)
+        if read is not None:
+            found.append(by_function(named, read, replies))
+            continue
         scorer = TextScorer.load(folder, device, job.max_tokens, judging=job.judging, trust=job.trust)
         sides = [
             scorer(list(zip(replies.prompts, each, strict=True)))[0] for each in (replies.candidate, replies.other)
         ]
-        found.append(by_scores(REWARD_MODEL if len(job.reward) == 1 else f"{label(folder)}", *sides))
+        found.append(by_scores(named, *sides))
     return found
 
 

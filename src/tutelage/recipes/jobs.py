@@ -15,14 +15,17 @@ from tutelage.algorithms.best_of_n import best_of_n, chosen
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data import sources
+from tutelage.data.adapters import find_adapter
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import (
     NOTHING,
     Trust,
     context_tokens,
     device_of,
+    load_adapter_to_train,
     load_causal_lm,
     load_tokenizer,
+    refuse_missing_rows,
 )
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
@@ -200,5 +203,15 @@ def asked(job: BestOfNJob, device: torch.device) -> tuple[stages.Speaker, list[s
 
 
 def loaded_policy(name: str, device: torch.device, lora_rank: int = 0, trust: Trust = NOTHING) -> tuple[Any, Codec]:
-    model = load_causal_lm(name, device, trust)
-    return (with_lora(model, lora_rank) if lora_rank else model), Codec(load_tokenizer(name, trust))
+    """A policy and its codec. With a rank a LoRA adapter learns: that of the folder where `name` holds one, else a new
+    one on the model's weights. Without, an adapter of the folder is merged and every weight learns."""
+    if lora_rank < 0:
+        raise InputError(f"--lora-rank is {lora_rank}, expected 0 (train the weights) or the rank of an adapter.")
+    tokenizer = load_tokenizer(name, trust)
+    if lora_rank and find_adapter(name):
+        model = load_adapter_to_train(name, lora_rank, device, trust)
+    else:
+        model = load_causal_lm(name, device, trust)
+        model = with_lora(model, lora_rank) if lora_rank else model
+    refuse_missing_rows(model, tokenizer, name)
+    return model, Codec(tokenizer)

@@ -26,6 +26,7 @@ from tutelage.data.pretrained import (
     load_causal_lm,
     load_sequence_classifier,
     load_tokenizer,
+    refuse_missing_rows,
     reward_model_config,
 )
 from tutelage.data.questions import Question
@@ -128,7 +129,8 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     codec = Codec(load_tokenizer(job.model, job.trust))
     heads = 2 if job.labels.auxiliary_axis else job.ensemble.members if job.ensemble.shared_trunk else 1
-    classifier = load_sequence_classifier(job.model, device, heads, job.trust)
+    classifier = load_sequence_classifier(job.model, device, heads, job.trust, fresh_head=not job.keep_head)
+    refuse_missing_rows(classifier, codec.tokenizer, job.model)
     limit = min(job.max_tokens, context_tokens(classifier) or job.max_tokens)
     rows, report = asked_rows(job, codec, limit)
     how, learned, held_out = split(job, rows)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import (
@@ -18,7 +19,9 @@ from tutelage.data.pretrained import (
     Trust,
     context_tokens,
     load_sequence_classifier,
+    load_text_classifier,
     load_tokenizer,
+    reads_tokens_in_order,
     reward_model_config,
 )
 from tutelage.data.tokens import Codec
@@ -26,7 +29,7 @@ from tutelage.data.trunk import Numerics
 from tutelage.formulas import uncertainty
 from tutelage.rewards.ensemble import Combine, CombinedScore, Ensemble, is_ensemble, load_ensemble
 from tutelage.rewards.functions import load_reward, names_function, refuse_bare_module
-from tutelage.rewards.language import Heads, RewardModel, TextScore
+from tutelage.rewards.language import Heads, RewardModel, TextClassifier, TextScore
 from tutelage.rewards.rules import RuleScore, read_rules
 from tutelage.trajectory import Score
 
@@ -66,7 +69,12 @@ def scorer(
     refuse_unusable(reward, judging)
     if names_function(reward):
         return TextScore(load_reward(reward), codec, f"the reward function {reward}"), None
-    if load_tokenizer(reward, trust).get_vocab() != codec.tokenizer.get_vocab():
+    read = text_classifier(reward, device, trust)
+    if read is not None:
+        _refuse_rules(reward, judging)
+        _refuse_several(reward, judging)
+        return TextScore(read, codec, f"the reward model {reward}"), None
+    if not same_tokens(load_tokenizer(reward, trust), codec.tokenizer):
         raise InputError(
             f"--reward {reward}: its tokenizer is not the policy's, so it would read other tokens than were written. "
             "Train the reward model from the policy's own model."
@@ -75,6 +83,24 @@ def scorer(
         return _by_rules(reward, codec, device, judging, trust), None
     model, combine = opinions(reward, device, judging, trust=trust)
     return CombinedScore(model, combine), one_label(model.models[0])
+
+
+def text_classifier(reward: str, device: torch.device, trust: Trust = NOTHING) -> TextClassifier | None:
+    """The classifier of a folder that is no causal trunk below a linear score (BERT and its like); else None."""
+    if is_ensemble(reward):
+        return None
+    config = reward_model_config(reward, trust)
+    if reads_tokens_in_order(reward, config):
+        return None
+    return TextClassifier(*load_text_classifier(reward, device, trust))
+
+
+def same_tokens(reward: PreTrainedTokenizerBase, policy: PreTrainedTokenizerBase) -> bool:
+    """Whether both read texts as the same tokens. A reward model may have one more, for padding (`Heads.save`)."""
+    ours, theirs = policy.get_vocab(), reward.get_vocab()
+    return all(theirs.get(token) == number for token, number in ours.items()) and (
+        {*theirs} - {*ours} <= {str(reward.pad_token)}
+    )
 
 
 def opinions(
@@ -89,6 +115,11 @@ def opinions(
     if is_ensemble(reward):
         return load_ensemble(reward, device, numerics, trust), judging.combined
     config = reward_model_config(reward, trust)
+    if not reads_tokens_in_order(reward, config):
+        raise InputError(
+            f"{reward} is no causal trunk with a linear score ({', '.join(config.architectures or ('unknown',))}), "
+            "which is needed here. As --reward of ppo, best-of-n and evaluate it works: there it reads whole texts."
+        )
     if getattr(config, "score_reads", "") == "rule":
         raise InputError(f"--reward {reward} is a classifier of rules: say with --rules FILE which ones it judges by.")
     _refuse_several(reward, judging)

@@ -20,6 +20,7 @@ from tutelage.algorithms.ppo import PPOConfig, ppo
 from tutelage.algorithms.reward_losses import Objective
 from tutelage.algorithms.reward_model import RewardModelConfig, reward_model, scores_of
 from tutelage.algorithms.sft import SFTConfig, sft
+from tutelage.data.causality import remember_as_loaded
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements
 from tutelage.data.tokens import Codec, written
@@ -126,6 +127,7 @@ def run_sft(config: SFTConfig, speaker: Speaker, rows: Batch, run: Run) -> None:
         tokens_at_once=config.tokens_at_once,
     )
     sft(config, rows, speaker.policy, learner, run)
+    remember_as_loaded(speaker.policy.model)
     speaker.save(run)
 
 
@@ -262,6 +264,7 @@ def run_ppo(
     )
     check_first(flight, run)
     weights_of_step = ppo(config, task, critic, reference, sampler, learner, run)
+    remember_as_loaded(speaker.policy.model)
     speaker.save(run)
     return weights_of_step
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.data.pretrained import context_tokens, device_of, load_causal_lm, load_tokenizer
+from tutelage.data.pretrained import context_tokens, device_of, load_causal_lm, load_tokenizer, refuse_missing_rows
 from tutelage.data.records import Context
 from tutelage.data.talks import ASSISTANT, HUMAN, SPEAKERS
 from tutelage.data.tokens import Codec
@@ -49,6 +49,7 @@ def voice(
     device, turn = where
     model = load_causal_lm(folder, device_of(device))
     codec = Codec(load_tokenizer(folder))
+    refuse_missing_rows(model, codec.tokenizer, folder)
     policy = LanguagePolicy(model, temperature)
     sampler = NativeSampler(policy, stop_tokens(model, codec), 0, settings, codec.text)
 

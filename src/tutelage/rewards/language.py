@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from tutelage.data.tokens import Codec
 from tutelage.data.trunk import Numerics, last_states
 from tutelage.rewards.functions import TextReward
 from tutelage.trajectory import Batch
+
+PADDING = "<|pad|>"  # added to a tokenizer that has no token to spare
 
 
 class Heads(nn.Module):
@@ -64,16 +66,49 @@ class Heads(nn.Module):
     def save(self, folder: Path, codec: Codec) -> None:
         """A folder that transformers reads as a classifier of H labels, with the score at the same token as here.
 
-        Its pooling skips padding by token id, so there padding must not be the end of sequence that closes a reply.
+        Its pooling skips padding by token id, so there padding must not be the end of sequence that closes a reply
+        (`with_padding`). Its scores lack `config.score_bias`, a constant.
         """
-        tokenizer = copy.copy(codec.tokenizer)
-        if tokenizer.pad_token_id == tokenizer.eos_token_id:
-            others = (tokenizer.unk_token, tokenizer.bos_token)
-            tokenizer.pad_token = next((each for each in others if each not in (None, tokenizer.eos_token)), None)
-        self.model.config.pad_token_id = tokenizer.pad_token_id
+        tokenizer, rows = with_padding(codec.tokenizer, len(self.model.get_input_embeddings().weight))
         self.model.config.score_bias = self.bias_H.tolist() if len(self.bias_H) > 1 else float(self.bias_H)
-        self.model.save_pretrained(folder)
+        saved_with_rows(self.model, rows, int(tokenizer.pad_token_id), folder)
         tokenizer.save_pretrained(folder)
+
+
+def with_padding(tokenizer: Any, rows: int) -> tuple[Any, int]:
+    """(a copy of the tokenizer whose padding is not its end of sequence, the rows of an embedding that it needs).
+
+    transformers takes the last token that is not padding for the end of a text, so padding must not be the token that
+    ends replies. Where nothing else is there, as in GPT-2, a token is added for it.
+    """
+    padded = cast("Any", copy.deepcopy(tokenizer))
+    if padded.pad_token_id not in (None, padded.eos_token_id):
+        return padded, rows
+    others = (padded.unk_token, padded.bos_token)
+    other = next((each for each in others if each not in (None, padded.eos_token)), None)
+    if other is not None:
+        padded.pad_token = other
+        return padded, rows
+    padded.add_special_tokens({"pad_token": PADDING})
+    return padded, max(rows, int(padded.convert_tokens_to_ids(PADDING)) + 1)
+
+
+def saved_with_rows(model: Any, rows: int, pad_token_id: int, folder: Path) -> None:
+    """Saves the model with so many rows in its embedding; new ones are the mean of the others. The model stays as it
+    is: an optimizer may hold its weights."""
+    embedding, config = model.get_input_embeddings().weight, model.config.get_text_config()
+    missing = rows - len(embedding)
+    state, before = model.state_dict(), config.vocab_size
+    if missing > 0:
+        whole = torch.cat([embedding, embedding.mean(dim=0, keepdim=True).expand(missing, -1)]).detach()
+        state = {name: whole if each.data_ptr() == embedding.data_ptr() else each for name, each in state.items()}
+        config.vocab_size = rows
+    for each in (model.config, config):
+        each.pad_token_id = pad_token_id
+    try:
+        model.save_pretrained(folder, state_dict=state)
+    finally:
+        config.vocab_size = before
 
 
 class RewardModel(Heads):
@@ -149,3 +184,41 @@ class TextScore:
                 f"{self.name} returned {returned!r:.120} ({type(returned).__name__}); expected a list with one number "
                 "for each response."
             ) from error
+
+
+@dataclass(frozen=True)
+class TextClassifier:
+    """A classifier of one label that reads prompt and response as one text, with its own tokenizer, such as BERT.
+
+    Texts longer than the model's limit lose their beginning.
+    """
+
+    model: Any
+    tokenizer: Any
+    texts_at_once: int = 32
+
+    def __call__(self, prompts: list[str], responses: list[str]) -> list[float]:
+        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
+        parts = [texts[start : start + self.texts_at_once] for start in range(0, len(texts), self.texts_at_once)]
+        return [score for part in parts for score in self._scores(part)]
+
+    @torch.no_grad()
+    def _scores(self, texts: list[str]) -> list[float]:
+        tokenizer, limit = copy.copy(self.tokenizer), self.limit
+        tokenizer.truncation_side = "left"
+        encoded = [tokenizer(text, truncation=limit is not None, max_length=limit) for text in texts]
+        if tokenizer.pad_token is None:  # one at a time, where padding would be read
+            batches = [
+                tokenizer.pad(each, return_tensors="pt") for each in ({"input_ids": [e["input_ids"]]} for e in encoded)
+            ]
+        else:
+            batches = [tokenizer.pad(encoded, return_tensors="pt")]
+        device = next(self.model.parameters()).device
+        return [float(score) for each in batches for score in self.model(**each.to(device)).logits[:, 0]]
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens that the model reads at most, by its config and its tokenizer."""
+        limits = [self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", None)]
+        known = [int(each) for each in limits if each and each < 10**6]
+        return min(known, default=None)

@@ -142,11 +142,11 @@ class Bench:
         return found
 
     def _policy(self, path: Path) -> Any:
-        from tutelage.data.pretrained import device_of, hush, load_causal_lm, load_tokenizer
-        from tutelage.data.tokens import Codec
+        from tutelage.data.pretrained import device_of, hush
+        from tutelage.recipes.jobs import loaded_policy
 
         hush()
-        return load_causal_lm(str(path), device_of(self.device)), Codec(load_tokenizer(str(path)))
+        return loaded_policy(str(path), device_of(self.device))
 
     def _scorer(self, path: Path) -> Any:
         from tutelage.data.pretrained import device_of, hush

@@ -95,6 +95,7 @@ def test_ppo_on_an_adapter_starts_and_stays_near_the_fine_tuned_policy(place, ca
     assert torch.allclose(as_peft_loads(place / "ppo" / "model"), tuned, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_sft_goes_on_with_the_adapter_or_merges_it(place):
     tuned = as_peft_loads(place / "sft" / "model")
     assert run(place, "sft", "sft/model", "again", "--lora-rank", "4", "--learning-rate", "1e-9") == 0
@@ -116,6 +117,7 @@ def test_a_reward_model_starts_from_the_merged_trunk(place):
     assert not torch.allclose(merged.model.layers[0].mlp.up_proj.weight, base.model.layers[0].mlp.up_proj.weight)
 
 
+@pytest.mark.slow
 def test_an_adapter_is_sampled(place):
     tuned = log_probs(load_causal_lm(str(place / "sft" / "model")))
     assert torch.allclose(tuned, as_peft_loads(place / "sft" / "model"), atol=1e-5)

@@ -73,6 +73,7 @@ def test_every_family_has_a_reward_model_that_loads_again(family, tmp_path):
     assert ours[0] != ours[1]
 
 
+@pytest.mark.slow
 def test_a_reward_model_of_ours_is_a_reward_and_starts_a_value_model(tmp_path):
     """Cohere has no classifier in transformers: all the way through the command line."""
     saved("cohere", tmp_path / "model")
@@ -127,6 +128,7 @@ def test_an_encoder_that_looks_back_only_is_causal(tmp_path):
     assert LanguagePolicy(model).log_probs(rows(Codec(byte_tokenizer()))).isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_classifier_of_another_architecture_is_a_reward(tmp_path, capsys):
     """Case 11: a BERT classifier as --reward raised AttributeError. It reads whole texts, by its own forward pass."""
     saved("bert", tmp_path / "bert", transformers.AutoModelForSequenceClassification, num_labels=1)

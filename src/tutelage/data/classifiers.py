@@ -24,6 +24,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
 from tutelage.data.errors import InputError
+from tutelage.data.trunk import trunk_name
 
 OURS = "WithScoreHead"
 
@@ -63,7 +64,7 @@ def has_linear_score(native: Any, config: Any) -> bool:
             model, language_model = native(copy.deepcopy(config)), causal(copy.deepcopy(config))
     except Exception:  # whatever the family's code raises, its class is not of that form
         return False
-    same = type(model.base_model) is type(language_model.base_model)
+    same = type(model.base_model) is type(getattr(language_model, trunk_name(language_model)))
     return isinstance(getattr(model, "score", None), nn.Linear) and model.base_model is not model and same
 
 
@@ -79,10 +80,11 @@ def with_score_head(causal: Any) -> Any:
     )
     name = causal.__name__.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
     attributes = {
-        "__module__": __name__,
+        "__module__": causal.__module__,  # other modules' classes count as custom code, whose buffers stay as they lie
         "__doc__": f"A linear score on the last hidden state of {causal.__name__}.",
         "base_model_prefix": causal.base_model_prefix,
         "causal_class": causal,
+        "get_input_embeddings": causal.get_input_embeddings,
         "_tied_weights_keys": None,
         "_keys_to_ignore_on_load_missing": None,
     }
@@ -99,9 +101,8 @@ class ScoreHead:
         super().__init__(config)  # pyright: ignore[reportCallIssue]
         model: Any = self
         language_model = self.causal_class(config)
-        if language_model.base_model is language_model:
-            raise ValueError(f"{self.causal_class.__name__} has no trunk apart from its head")
-        setattr(self, self.base_model_prefix, language_model.base_model)
+        self.base_model_prefix = trunk_name(language_model)
+        setattr(self, self.base_model_prefix, getattr(language_model, self.base_model_prefix))
         model.score = nn.Linear(state_width(language_model), int(config.num_labels or 1), bias=False)
         model.post_init()
 

@@ -49,6 +49,9 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 OF_LAYERS = re.compile(r"\.(?:layers|layer|blocks|h)\.\d+\.")
 HEAD = "score."  # of a reward model, which a language model has not
 LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ModelWithLMHead")
+UNSUITED = {
+    "reformer": "their layers learn in training mode alone, in which every pass computes something else",
+}
 SEVERAL_LABELS = (
     "Train a reward model with `tutelage reward-model`, or give --reward module:function, a function of (prompts, "
     "responses) that makes one number of the labels."
@@ -269,6 +272,8 @@ def _text_config(name: str, what: str, trust: Trust) -> Any:
             f"{name} holds an adapter, and another one stands on it. Merge the lower one into its weights."
         )
     config = _loaded(AutoConfig.from_pretrained, name, what, trust)
+    if config.model_type in UNSUITED:
+        raise InputError(f"{name}: models of type {config.model_type} cannot be used: {UNSUITED[config.model_type]}.")
     if config.is_encoder_decoder:
         raise InputError(
             f"{name}: this model is an encoder-decoder ({config.model_type}), and a causal (decoder-only) language "

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tutelage.data.errors import InputError
@@ -41,7 +42,17 @@ class Numerics:
 def trunk(model: Any) -> Any:
     """The transformer below the head, whichever family; through a LoRA wrapper its adapted layers still run."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inner.base_model
+    return getattr(inner, trunk_name(inner))
+
+
+def trunk_name(model: Any) -> str:
+    """The attribute that holds the transformer below the head: the one that transformers names, else the only one."""
+    if hasattr(model, model.base_model_prefix):
+        return model.base_model_prefix
+    names = [name for name, child in model.named_children() if isinstance(child, PreTrainedModel)]
+    if len(names) != 1:
+        raise InputError(f"{type(model).__name__} has no transformer apart from its head, so it cannot be used here.")
+    return names[0]
 
 
 def last_states(model: Any, tokens_BS: Tensor, numerics: Numerics = Numerics()) -> Tensor:

@@ -27,7 +27,7 @@ from tutelage.policies.length_limits import rotary_length
 from tutelage.trajectory import Batch, Evaluation
 
 STATE_SPACE = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
-UNADAPTED = {"out_proj", "conv1d"}  # layers of these families whose weights are read directly, so peft refuses them
+STATE_SPACE_LAYERS = {"out_proj", "conv1d"}  # of these families: peft refuses to adapt them
 
 
 class LanguagePolicy(nn.Module):
@@ -191,7 +191,7 @@ def with_lora(model: Any, rank: int) -> Any:
         lora_alpha=2 * rank,
         lora_dropout=0.0,
         target_modules="all-linear",
-        exclude_modules=sorted(UNADAPTED) if model.config.model_type in STATE_SPACE else None,
+        exclude_modules=unadapted(model) or None,
         task_type="CAUSAL_LM",
     )
     try:
@@ -203,6 +203,13 @@ def with_lora(model: Any, rank: int) -> Any:
             f"--lora-rank {rank}: peft cannot put a LoRA adapter on a model of type {model.config.model_type} "
             f"({first_line(error)}). Leave --lora-rank out to train the weights."
         ) from error
+
+
+def unadapted(model: Any) -> list[str]:
+    """Names of linear layers that a LoRA adapter must leave alone: those of state-space layers whose weights are read
+    directly, and routers that return more than a product."""
+    layers = sorted(STATE_SPACE_LAYERS) if model.config.model_type in STATE_SPACE else []
+    return layers + [name for name, each in model.named_modules() if type(each).__name__.endswith("Router")]
 
 
 @torch.no_grad()

@@ -207,11 +207,11 @@ def loaded_policy(name: str, device: torch.device, lora_rank: int = 0, trust: Tr
     one on the model's weights. Without, an adapter of the folder is merged and every weight learns."""
     if lora_rank < 0:
         raise InputError(f"--lora-rank is {lora_rank}, expected 0 (train the weights) or the rank of an adapter.")
-    tokenizer = load_tokenizer(name, trust)
     if lora_rank and find_adapter(name):
         model = load_adapter_to_train(name, lora_rank, device, trust)
     else:
         model = load_causal_lm(name, device, trust)
         model = with_lora(model, lora_rank) if lora_rank else model
-    refuse_missing_rows(model, tokenizer, name)
-    return model, Codec(tokenizer)
+    codec = Codec(load_tokenizer(name, trust))
+    refuse_missing_rows(model, codec.tokenizer, name)
+    return model, codec

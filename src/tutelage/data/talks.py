@@ -209,3 +209,22 @@ def answered(text: str) -> str:
 def about_rule(rule: str) -> str:
     """How a rule stands behind a dialogue and its reply when it is asked whether they break it."""
     return f"\n\nRule: {rule.strip()}"
+
+
+def template_of(prompts: Sequence[str]) -> str:
+    """What all prompts of a run have around their message ("Customer: {message}\\nAgent:"), or nothing."""
+    different = sorted(set(prompts))
+    if len(different) < 3:
+        return ""
+    before, after = beginning(different), beginning([each[::-1] for each in different])[::-1]
+    before = before[: max(before.rfind(" "), before.rfind("\n")) + 1]  # half a word belongs to the message
+    after = after[after.find("\n") :] if "\n" in after else ""
+    fits = all(len(each) > len(before) + len(after) for each in different)
+    return f"{before}{{message}}{after}" if fits and (before or after) else ""
+
+
+def beginning(texts: Sequence[str]) -> str:
+    """What all of them begin with: what the first and the last in the order of the alphabet do."""
+    first, last = min(texts), max(texts)
+    same = next((place for place, (one, other) in enumerate(zip(first, last)) if one != other), len(first))
+    return first[:same]

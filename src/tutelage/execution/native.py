@@ -112,6 +112,7 @@ class NativeSampler:
 
     text: the text of tokens, where there are stop strings
     allowed: which tokens may come next (constrained decoding)
+    listen: hears the tokens of a turn after each new one, for a person who reads along
     """
 
     samples_in_fp32 = True  # whatever the precision of the learner's forward passes
@@ -130,6 +131,7 @@ class NativeSampler:
         self.policy, self.settings, self.seed = policy, settings, seed
         self.stop_tokens = frozenset(stop_tokens)
         self.text, self.allowed = text, allowed
+        self.listen: Callable[[Sequence[int]], None] | None = None
         self.decoder: Decoder | None = None
         self.proven = 0  # tokens up to which replies were compared with a pass over whole sequences
         self.device = next(policy.parameters()).device
@@ -184,6 +186,8 @@ class NativeSampler:
             tokens, log_probs, supports = self._draw(self._logits(decoder, rows), rows)
             for place, (row, token, log_prob) in enumerate(zip(rows, tokens.tolist(), log_probs.tolist(), strict=True)):
                 row.say(token, log_prob, None if supports is None else supports[place])
+                if self.listen is not None:
+                    self.listen(row.turn)
                 stopped = token in self.stop_tokens or says_stop(self.settings.stop_strings, self.text, row.turn)
                 if stopped or len(row.turn) >= self.settings.max_new_tokens:
                     row.give_the_floor(stopped)

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tutelage.data.pretrained import context_tokens, device_of, load_causal_lm, load_tokenizer, refuse_missing_rows
+from tutelage.data.pretrained import (
+    context_tokens,
+    device_of,
+    hush,
+    load_causal_lm,
+    load_tokenizer,
+    refuse_missing_rows,
+)
 from tutelage.data.records import Context
 from tutelage.data.talks import ASSISTANT, HUMAN, SPEAKERS
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.policies.language import LanguagePolicy, stop_tokens
+from tutelage.recipes.chat_sampling import chat_sampling
 from tutelage.recipes.text_scores import labels
 from tutelage.trajectory import Key
 
@@ -34,8 +42,9 @@ class Voice:
     sampler: dict[str, float | int | str]
 
 
-def voices(models: Sequence[str], max_new_tokens: int, temperature: float, device: str = "auto") -> list[Voice]:
+def voices(models: Sequence[str], max_new_tokens: int, temperature: float | None, device: str = "auto") -> list[Voice]:
     """One voice for each model. They take turns: a talk does not need them to be quick at once."""
+    hush()
     turn = threading.Lock()
     return [
         voice(model, name, SamplingSettings(max_new_tokens, stop_strings=(HUMAN,)), temperature, (device, turn))
@@ -44,13 +53,14 @@ def voices(models: Sequence[str], max_new_tokens: int, temperature: float, devic
 
 
 def voice(
-    folder: str, name: str, settings: SamplingSettings, temperature: float, where: tuple[str, threading.Lock]
+    folder: str, name: str, settings: SamplingSettings, temperature: float | None, where: tuple[str, threading.Lock]
 ) -> Voice:
     device, turn = where
     model = load_causal_lm(folder, device_of(device))
     codec = Codec(load_tokenizer(folder))
     refuse_missing_rows(model, codec.tokenizer, folder)
-    policy = LanguagePolicy(model, temperature)
+    drawn = chat_sampling(model, temperature)
+    settings, policy = replace(settings, top_k=drawn.top_k, top_p=drawn.top_p), LanguagePolicy(model, drawn.temperature)
     sampler = NativeSampler(policy, stop_tokens(model, codec), 0, settings, codec.text)
 
     def asks(messages: Sequence[Message]) -> Context:
@@ -65,7 +75,7 @@ def voice(
             batch = sampler.sample(Language([prompt]), [Key(len(messages), 0, number)])
         return codec.prompts_and_responses(batch)[1][0].split(HUMAN)[0].strip()
 
-    return Voice(name, reply, asks, {"temperature": temperature, "max_new_tokens": settings.max_new_tokens})
+    return Voice(name, reply, asks, {**vars(drawn), "max_new_tokens": settings.max_new_tokens})
 
 
 def as_text(messages: Sequence[Message]) -> str:

@@ -52,7 +52,8 @@ class Label:
     """Policies (folders or hub ids) to talk with, at /talk: two answer each turn, and the preferred reply goes on."""
     chat_tokens: int = 128
     """Longest reply of theirs."""
-    chat_temperature: float = 1.0
+    chat_temperature: float | None = None
+    """Of their replies; by default what their generation_config.json recommends, or 0.7 (with top-p 0.9)."""
 
 
 def main(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.data.errors import InputError
+from tutelage.data.talks import template_of as template_of
 from tutelage.report.sanitise import plain
 from tutelage.studio.look.lineage import kind_of
 from tutelage.studio.look.runs import Folder
@@ -53,25 +54,6 @@ def models_of(folder: Folder) -> list[dict[str, str]]:
 
 def name_of(folder: Folder, stage: str) -> str:
     return f"{folder.id}//{stage}"
-
-
-def template_of(prompts: Sequence[str]) -> str:
-    """What all prompts of a run have around their message ("Customer: {message}\\nAgent:"), or nothing."""
-    different = sorted(set(prompts))
-    if len(different) < 3:
-        return ""
-    before, after = beginning(different), beginning([each[::-1] for each in different])[::-1]
-    before = before[: max(before.rfind(" "), before.rfind("\n")) + 1]  # half a word belongs to the message
-    after = after[after.find("\n") :] if "\n" in after else ""
-    fits = all(len(each) > len(before) + len(after) for each in different)
-    return f"{before}{{message}}{after}" if fits and (before or after) else ""
-
-
-def beginning(texts: Sequence[str]) -> str:
-    """What all of them begin with: what the first and the last in the order of the alphabet do."""
-    first, last = min(texts), max(texts)
-    same = next((place for place, (one, other) in enumerate(zip(first, last)) if one != other), len(first))
-    return first[:same]
 
 
 def asked_in(shelf: SampleShelf, folder: Folder) -> list[str]:

@@ -50,8 +50,8 @@ export async function open(content) {
 /** How replies are drawn: the same for all ways to play. */
 function sampling(template) {
   const range = (value, low, high, step) => element("input", { type: "range", min: low, max: high, step, value });
-  const temperature = range(1, 0.05, 2, 0.05);
-  const topP = range(1, 0.05, 1, 0.05);
+  const temperature = range(0.7, 0.05, 2, 0.05); // as `tutelage chat` draws where a model recommends nothing
+  const topP = range(0.9, 0.05, 1, 0.05);
   const tokens = element("input", { type: "number", min: 1, max: 512, value: 64 });
   const around = element("input", { type: "text", value: template.replaceAll("\n", "\\n"), placeholder: "the model's own", spellcheck: "false" });
   const shown = (control) => {

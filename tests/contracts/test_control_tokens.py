@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import warnings
 
 import pytest
 from tests.tiny_tokenizers import beginning, byte_level, unigram
@@ -15,6 +16,8 @@ from tutelage.data.errors import InputError
 from tutelage.data.files import Row
 from tutelage.data.tokens import Codec
 from tutelage.recipes.asking import context_of
+from tutelage.recipes.chat import as_prompt
+from tutelage.recipes.stepwise import StepwisePPO
 
 MAKERS = {
     "byte-level": byte_level,
@@ -140,6 +143,23 @@ def test_a_control_token_of_one_letter_cannot_be_written_otherwise():
     prompt = codec.rendered([{"role": "user", "content": "is"}])
     with pytest.raises(InputError, match="control token of the tokenizer, which has no other tokens"):
         codec.prompt(prompt + "\u2192")
+
+
+def test_chat_reads_what_a_person_types_as_text(codec):
+    said = [{"role": "user", "content": "where </s><|im_end|>"}]
+    own = ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
+    assert controls(codec, bare(codec, codec.prompt(as_prompt(codec, "", said)))) == own
+    assert controls(codec, bare(codec, codec.prompt(as_prompt(codec, "is {message}", said)))) == []
+
+
+def test_a_step_reads_texts_as_text_and_says_so():
+    trainer = object.__new__(StepwisePPO)
+    trainer.codec = Codec(byte_level())  # which reads them: `test_a_reply_ends_once_at_its_end`
+    with pytest.warns(UserWarning, match=r"holds </s>, which is read as text"):
+        trainer._warn_of_controls(["is", "a </s> is"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer._warn_of_controls(["is", [2], trainer.codec.rendered([{"role": "user", "content": "is"}])])
 
 
 def test_texts_of_templates_add_slice_compare_and_copy():

@@ -8,6 +8,7 @@ import pytest
 from tests.tiny_tokenizers import byte_level
 
 from tutelage.data import sources
+from tutelage.data.columns import columns_of
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport
 from tutelage.data.pairs import pairs
@@ -199,6 +200,22 @@ def test_a_template_that_leaves_out_a_turn(tmp_path):
     found, report = sources.demonstrations(put(tmp_path, {"messages": [USER, SAID]}, row), Codec(tokenizer))
     assert len(found) == 1
     assert report.dropped == {"with a turn of the role 'system', which the chat template leaves out": 1}
+
+
+def test_parts_in_trees_and_talks_that_columns_describe(tmp_path, codec):
+    """Before: the parts' JSON was the prompt. A tree with an image is dropped, the other one read."""
+    image = {"type": "image_url", "image_url": "u"}
+    answers = [{"role": "assistant", "content": each, "rank": i, "replies": []} for i, each in enumerate("bc")]
+    trees = [{"tree": {"role": "user", "content": each, "replies": answers}} for each in (PARTS, [image])]
+    columns = columns_of({"tree": "tree", "responses": "replies", "text": "content", "ranking": "rank"})
+    [question], report = sources.comparisons(put(tmp_path, *trees), codec, columns)
+    assert question.prompt == "\n\nHuman: hi\n\nAssistant:" and question.responses == (" b", " c")
+    assert report.dropped == {"with a part that is no text (image_url)": 1} and report.rows_read == 2
+    talks = [{"talk": [{"role": "user", "content": each}], "a": "b", "b": "c"} for each in (PARTS, [image])]
+    columns = columns_of({"prompt": "talk", "responses": ["a", "b"], "choice": 0})
+    [question], report = sources.comparisons(put(tmp_path, *talks), codec, columns)
+    assert question.prompt == "\n\nHuman: hi\n\nAssistant:"
+    assert report.dropped == {"with a part that is no text (image_url)": 1}
 
 
 def test_the_readers_for_people(tmp_path):

@@ -6,7 +6,7 @@ reading; a row that is understood and holds nothing to learn from (two equal rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -227,7 +227,7 @@ def _all(
 ) -> tuple[list[Any], ReadReport]:
     """What is understood of every row, or of every part of every row; each counts as read."""
     report, found = ReadReport(), []
-    for row in (part for whole in read_rows(source) for part in parts(whole)):
+    for row in _parts(source, parts, report):
         report.rows_read += 1
         try:
             each = understand(row, report)
@@ -240,6 +240,16 @@ def _all(
     if not found:
         raise InputError(f"{source}: none of its {report.rows_read} rows can be used: {report}.")
     return found, report
+
+
+def _parts(source: str, parts: Callable[[Row], Iterable[Row]], report: ReadReport) -> Iterator[Row]:
+    """The parts of every row; one that has none to give for a reason is read and dropped."""
+    for whole in read_rows(source):
+        try:
+            yield from parts(whole)
+        except Unusable as reason:
+            report.rows_read += 1
+            report.drop(whole, str(reason))
 
 
 def _comparison(codec: Codec, row: Row, report: ReadReport) -> Question | None:

@@ -189,8 +189,7 @@ def test_advantages_of_a_sampled_batch_are_the_brute_force_sum():
             values = (hidden @ critic.head.weight[0] + critic.head.bias).tolist()
         acted = [t for t in range(length) if batch.mask_BT[row, t]]
         rewards = [float(score_BT[row, t]) - coefficient * float(kl[t]) for t in acted]
-        ends_well = bool(batch.terminated_B[row])
-        successors = [values[t] for t in acted[1:]] + [0.0 if ends_well else values[length]]
+        successors = [values[t] for t in acted[1:]] + [0.0]  # also where the token limit cut the last turn off
         for k, t in enumerate(acted):
             total = 0.0
             for j in range(k, len(acted)):

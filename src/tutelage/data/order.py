@@ -19,13 +19,32 @@ def minibatch(rows: int, size: int, seed: int, step: int) -> Tensor:
     return torch.from_numpy(np.array([_epoch(rows, seed, int(place // rows))[place % rows] for place in places]))
 
 
-@lru_cache(maxsize=8)
 def _epoch(rows: int, seed: int, epoch: int) -> np.ndarray:
     """The epoch's shuffle: the one that a generator of this seed draws after those of the epochs before."""
-    rng = np.random.default_rng([seed, 0x0DE5])
-    for _ in range(epoch):
-        rng.permutation(rows)
-    return rng.permutation(rows)
+    shuffles = _shuffles(rows, seed)
+    if epoch < shuffles.first:
+        _shuffles.cache_clear()
+        shuffles = _shuffles(rows, seed)
+    return shuffles.at(epoch)
+
+
+class _Shuffles:
+    """Epoch after epoch of one generator; the last two are kept, since a minibatch may span both."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows, self.generator = rows, np.random.default_rng([seed, 0x0DE5])
+        self.first, self.drawn = 0, [self.generator.permutation(rows)]
+
+    def at(self, epoch: int) -> np.ndarray:
+        while epoch >= self.first + len(self.drawn):
+            self.drawn.append(self.generator.permutation(self.rows))
+            if len(self.drawn) > 2:
+                self.drawn.pop(0)
+                self.first += 1
+        return self.drawn[epoch - self.first]
+
+
+_shuffles = lru_cache(maxsize=8)(_Shuffles)
 
 
 def split_minibatches(rows: int, parts: int, seed: tuple[int, ...]) -> list[Tensor]:

@@ -33,7 +33,7 @@ def fall_of_gold(row: Mapping[str, Any], seeds: int) -> str:
     measured = f"{row['gold_drop']:.2f} [{row['gold_drop_low']:.2f}, {row['gold_drop_high']:.2f}] over {seeds} seeds"
     if row["gold_drop_low"] > 0:
         return f"Shown: behind its peak gold falls by {measured} (95 %), while the proxy goes on rising."
-    return f"Not shown: the fall of gold behind its peak is {measured} (95 %), which holds 0. More seeds or steps may tell."
+    return f"Not shown: the fall of gold behind its peak is {measured} (95 %), which holds 0."
 
 
 def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:

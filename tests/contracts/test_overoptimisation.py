@@ -280,5 +280,5 @@ def test_a_fall_that_is_not_settled_is_not_shown():
 
 def test_quick_is_one_kind_of_proxy_over_many_seeds():
     quick = smaller(OveroptimiseConfig())
-    assert len(quick.settings) == 1 and quick.seeds >= 8 and not combinations(quick)
+    assert len(quick.settings) == 1 and quick.seeds >= 5 and not combinations(quick)
     assert not any("ppo-minimum" in name or "stopped" in name for name in plan(quick))

@@ -11,7 +11,7 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.data.tokens import Codec
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy, stop_tokens, with_lora
-from tutelage.recipes.chat import Chat, replier
+from tutelage.recipes.chat import Chat, Talk
 from tutelage.recipes.stages import Speaker
 from tutelage.recipes.stepwise import StepwisePPO
 from tutelage.recipes.voices import voices
@@ -79,13 +79,11 @@ def test_whoever_samples_is_given_all_of_them():
 
 
 def test_a_chat_ends_there(folder):
-    answers = [
-        replier(Chat(str(folder), max_new_tokens=60, temperature=1.0, seed=seed))([{"role": "user", "content": "abc"}])
-        for seed in range(4)
-    ]
-    codec = Codec(letters_tokenizer())
-    end = codec.text([TURN_END])
-    assert all(end not in answer[:-1] for answer in answers) and any(answer.endswith(end) for answer in answers)
+    talks = [Talk.of(Chat(str(folder), max_new_tokens=60, temperature=1.0, seed=seed)) for seed in range(4)]
+    answers = [talk.answer("abc", lambda text: None) for talk in talks]
+    assert all({EOS, TURN_END} <= talk.sampler.stop_tokens for talk in talks)
+    end = Codec(letters_tokenizer()).text([TURN_END])  # it is not shown
+    assert all(end not in answer for answer in answers) and any(len(answer) < 60 for answer in answers)
 
 
 def test_voices_and_the_studio_end_there(folder):

@@ -50,7 +50,7 @@ class Setting:
 class OveroptimiseConfig:
     """Settings of the laboratory.
 
-    quick: one kind of proxy, 100 labels, over eight seeds whose runs go far, so that the fall of gold can be told from
+    quick: one kind of proxy, 100 labels, over five seeds whose runs go far, so that the fall of gold can be told from
         noise; no ensembles, no stopping, best of 1,000, where settings stand at their defaults
     seeds: proxies and runs at the fewest labels; further_seeds: of the other settings, and of best-of-n everywhere
     labels: comparisons of the proxies as wide as the policy
@@ -119,7 +119,7 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
     return where_default(
         inner,
         default,
-        seeds=8,
+        seeds=5,
         further_seeds=2,
         labels=(100,),
         widths=(128,),

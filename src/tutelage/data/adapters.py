@@ -166,4 +166,4 @@ def _changes_outputs(wrapped: Any) -> bool:
 def _outputs(model: Any) -> torch.Tensor:
     device = next(model.parameters()).device
     tokens = probe_tokens(model.config.get_text_config().vocab_size, device)[:1]
-    return model(input_ids=tokens).logits.float()
+    return model(input_ids=tokens, use_cache=False).logits.float()

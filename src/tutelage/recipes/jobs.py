@@ -58,7 +58,8 @@ class SFTJob:
     max_tokens: int = 512
     """Longest prompt and completion together; a longer one loses its beginning."""
     lora_rank: int = 0
-    """Rank of a LoRA adapter that learns instead of the weights; 0 trains the weights."""
+    """Rank of a LoRA adapter that learns instead of the weights; 0 trains the weights. Of a folder with an adapter: its
+    own rank trains that one further, 0 merges it first."""
     device: str = "auto"
     trust: Annotated[Trust, FLAT] = field(default_factory=Trust)
     numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
@@ -70,7 +71,7 @@ class PPOJob:
     """Optimise a policy against a reward by PPO with a KL penalty to where it started."""
 
     model: str
-    """Model folder or hub id of the policy; a frozen copy (or the model without its adapter) is the reference."""
+    """Model folder or hub id of the policy; as it is loaded, an adapter included, it is the reference."""
     data: str
     """File, folder or hub id of prompts."""
     reward: str
@@ -91,6 +92,7 @@ class PPOJob:
     sampler: Literal["native", "vllm"] = "native"
     """Who draws the replies; vllm needs `pip install 'tutelage[vllm]'`."""
     lora_rank: int = 0
+    """As for sft: of a LoRA adapter that learns instead of the weights, a new one or that of the folder."""
     device: str = "auto"
     judging: Annotated[Judging, FLAT] = field(default_factory=Judging)
     trust: Annotated[Trust, FLAT] = field(default_factory=Trust)

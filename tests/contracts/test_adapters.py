@@ -15,11 +15,13 @@ from tutelage.cli import run_command
 from tutelage.data.errors import InputError
 from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.tokens import written
+from tutelage.environments.language import Language
+from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.policies.language import Frozen, LanguagePolicy
 from tutelage.recipes.jobs import loaded_policy
 from tutelage.recipes.scoring import scorer
 from tutelage.rewards.language import RewardModel
-from tutelage.trajectory import Batch
+from tutelage.trajectory import Batch, Key
 
 CPU = torch.device("cpu")
 
@@ -160,6 +162,52 @@ def test_an_adapter_of_another_model_is_refused(place, tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": str(tmp_path / "other")}))
     with pytest.raises(InputError, match="adapter"):
         load_causal_lm(str(tmp_path / "tuned"))
+
+
+LINEAR = {"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+SHAPES = {
+    "a whole head beside it": {**LINEAR, "modules_to_save": ["lm_head"]},
+    "on the head": {**LINEAR, "target_modules": ["q_proj", "lm_head"]},
+    "on the embedding": {**LINEAR, "target_modules": ["q_proj", "embed_tokens"]},
+    "with magnitudes": {**LINEAR, "use_dora": True},
+    "with dropout": {**LINEAR, "use_rslora": True, "lora_dropout": 0.5},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Setting .save_embedding_layers.")
+@pytest.mark.parametrize("settings", SHAPES.values(), ids=SHAPES)
+def test_adapters_of_other_shapes_are_kept_whole(place, tmp_path, settings):
+    """Merged, to train, and as the reference: what peft computes; and the sampler draws from that."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(place / "base")
+    wrapped = peft.get_peft_model(model, peft.LoraConfig(**settings))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for each in wrapped.parameters():
+            if each.requires_grad:
+                each.add_(0.1 * torch.randn_like(each))
+    wrapped.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    theirs = as_peft_loads(tmp_path)
+    for rank in (0, 4):
+        policy = LanguagePolicy(loaded_policy(str(tmp_path), CPU, rank)[0])
+        assert torch.allclose(policy.log_probs(rows()), theirs, atol=1e-5)
+        assert torch.allclose(Frozen(policy)(rows()), theirs, atol=1e-5)
+        batch = NativeSampler(policy, [2], 0, SamplingSettings(16)).sample(
+            Language([[5, 6], [8]]), [Key(0, 0), Key(0, 1)]
+        )
+        with torch.no_grad():
+            gap = policy.log_probs(batch) - batch.behaviour_log_probs_BT
+        assert gap[batch.mask_BT].abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("method", [peft.PromptTuningConfig, peft.PrefixTuningConfig])
+def test_an_adapter_that_has_no_merge_is_refused(place, tmp_path, method):
+    model = transformers.AutoModelForCausalLM.from_pretrained(place / "base")
+    peft.get_peft_model(model, method(num_virtual_tokens=2, task_type="CAUSAL_LM")).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="cannot be merged into the weights"):
+        loaded_policy(str(tmp_path), CPU)
+    with pytest.raises(InputError, match="is not trained further here"):
+        loaded_policy(str(tmp_path), CPU, 4)
 
 
 def test_an_adapter_without_a_tokenizer_has_that_of_its_base(place, tmp_path):

@@ -283,6 +283,17 @@ def test_a_planted_defect_is_found(flight, defect):
     assert DEFECTS[defect] in found, found
 
 
+def test_a_model_with_flat_logits_passes(flight):
+    """A new adapter on it moves log-probs too little to be seen, until it is nudged harder."""
+    with torch.no_grad():
+        flight.policy.model.get_output_embeddings().weight.mul_(0.02)
+    policy = LanguagePolicy(with_lora(flight.policy.model, 2), flight.policy.temperature)
+    sampler = NativeSampler(policy, [EOS], 0, SETTINGS)
+    parts = {"policy": policy, "actor_critic": SharedCritic(policy), "reference": Frozen(policy), "sampler": sampler}
+    assert "new weights arrive" not in failures(replace(flight, **parts))
+    assert "new weights arrive" in failures(replace(flight, **{**parts, "sampler": stale(flight).sampler}))
+
+
 def test_every_check_has_a_defect_that_it_finds():
     names = {each.name for each in checks.preflight(flight_of(AutoModelForCausalLM.from_config(FAMILIES["llama"])))}
     assert names - set(DEFECTS.values()) == {"memory suffices"}  # planted below

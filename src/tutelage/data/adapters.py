@@ -142,7 +142,7 @@ def refuse_other_rank(adapter: Adapter, rank: int) -> None:
     if adapter.rank is None:
         raise InputError(
             f"--lora-rank {rank}: {adapter.folder} holds an adapter of the method {adapter.method}, which is not "
-            "trained further here. Leave --lora-rank out: then it is merged into the weights, and all of them learn."
+            "trained further here. Leave --lora-rank out to merge it into the weights, where its method allows that."
         )
     if adapter.rank != rank:
         raise InputError(

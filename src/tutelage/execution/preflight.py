@@ -33,6 +33,7 @@ PROBE_STEP = 2**32 - 64  # no training step: its random streams are its own
 PROBE_EPISODES = 16
 FURTHER_PROBES = 16  # drawn while every reply so far got the same reward: a sparse reward is no broken one
 NUDGE = 0.02  # relative change of the weights by which their arrival at the sampler is seen
+HARDEST = 25.0  # times as hard, where that one moves nothing
 ROUNDED_NUDGE = 0.1  # where the sampler computes in a lower precision, too: rounding hides a small one
 FOLLOWS = 0.25  # of the mean change of log-probs, that sampler and learner may still differ by after it
 SIGMAS = 5.0
@@ -177,16 +178,22 @@ def sampler_is_learner(flight: Flight, probe: Probe) -> Finding:
     )
 
 
-def new_weights_arrive(flight: Flight, probe: Probe) -> Finding:
-    """Nudges what learns, publishes, and looks whether the sampler follows; then puts every bit back."""
+def new_weights_arrive(flight: Flight, probe: Probe, harder: float = 1.0) -> Finding:
+    """Nudges what learns, publishes, and looks whether the sampler follows; then puts every bit back.
+
+    harder: a multiple of the nudge. Where nothing moved (nearly flat logits, an adapter that starts at zero) it is
+    tried again five and twenty-five times as hard.
+    """
     exact = getattr(flight.sampler, "samples_in_fp32", False)
     policy, rounding = (in_full_precision(flight.policy), 0.0) if exact else (flight.policy, flight.rounding)
     parameters = [each for each in policy.parameters() if each.requires_grad]
-    with nudged(parameters, NUDGE if not rounding else ROUNDED_NUDGE):
+    with nudged(parameters, harder * (NUDGE if not rounding else ROUNDED_NUDGE)):
         flight.sampler.publish()
         drawn = flight.sampler.sample(flight.environment, flight.keys(PROBE_STEP + 1, len(probe.few)))
         moved, gap = sampler_gap(policy, probe.few), sampler_gap(policy, drawn)
     flight.sampler.publish()
+    if moved.largest <= flight.tolerance_nats and harder < HARDEST:
+        return new_weights_arrive(flight, probe, 5 * harder)
     follows = gap.within(flight.tolerance_nats, rounding) and gap.mean <= FOLLOWS * moved.mean
     return Finding(
         follows and moved.largest > flight.tolerance_nats,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -81,7 +82,9 @@ class Speaker:
         """RUN/model, as transformers reads it (an adapter's folder where the policy is one)."""
 
         def fill(folder: Path) -> None:
-            self.policy.model.save_pretrained(folder)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of peft, on what it saves beside an adapter
+                self.policy.model.save_pretrained(folder)
             self.codec.tokenizer.save_pretrained(folder)
 
         write_folder(run.path / "model", fill)

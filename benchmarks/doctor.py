@@ -35,7 +35,7 @@ from tutelage.data.tokens import Codec
 from tutelage.doctor.chart import Chart, read_stage
 from tutelage.doctor.diagnosis import diagnose, found_in
 from tutelage.execution.native import SamplingSettings
-from tutelage.formulas.intervals import wilson
+from tutelage.formulas.intervals import clopper_pearson
 from tutelage.policies.language import LanguagePolicy, with_lora
 from tutelage.recipes import stages
 from tutelage.recipes.demo import DemoConfig, labels_stage, reward_model_stage, sft_stage
@@ -269,7 +269,7 @@ def recalled(row: Mapping[str, Any]) -> bool:
 def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     sick, well = ([row for row in rows if (row["run"] in FAULTS) is there] for there in (True, False))
     found = sum(map(recalled, sick))
-    low, high = wilson(found, len(sick)) if sick else (0.0, 1.0)
+    low, high = clopper_pearson(found, len(sick)) if sick else (0.0, 1.0)
     leads = [row["gold_peak"] - row["alarm"] for row in sick if row.get("alarm") is not None and row.get("gold_peak")]
     return {
         "diseased": len(sick),

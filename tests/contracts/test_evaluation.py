@@ -23,14 +23,29 @@ def test_swapping_the_policies_mirrors_the_rate():
     first, second = judged([1, 5, 2, 2]), judged([3, 1, 2, 0])
     rate, low, high = win_rate(first, second)
     mirrored = win_rate(second, first)
-    assert mirrored == pytest.approx((1 - rate, 1 - high, 1 - low))
+    assert tuple(mirrored) == pytest.approx((1 - rate, 1 - high, 1 - low))
 
 
 def test_row_holds_means_and_intervals():
     row = judged([0.0, 2.0], [1.0, 0.0]).row()
+    assert (row["gold_n"], row["policy_breaks_n"]) == (2, 2)
     assert row["gold_mean"] == 1.0 and row["proxy_mean"] == 2.0 and row["policy_breaks_fraction"] == 0.5
     assert row["length_tokens"] == 7
-    assert row["gold_high"] - 1.0 == pytest.approx(1.959964 * np.sqrt(2) / np.sqrt(2))
+    assert row["gold_high"] - 1.0 == pytest.approx(12.706205 * np.sqrt(2) / np.sqrt(2))  # Student's t of two values
+
+
+@pytest.mark.parametrize("broken", [0.0, 1.0])
+def test_no_broken_rule_of_twenty_is_not_surely_none(broken):
+    """It said [0, 0], and [1, 1] where all were broken."""
+    row = judged([0.5] * 20, [broken] * 20).row()
+    assert row["policy_breaks_fraction"] == broken and row["policy_breaks_n"] == 20
+    assert row["policy_breaks_high"] - row["policy_breaks_low"] == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert row["gold_mean"] == 0.5 and row["gold_low"] is None  # twenty equal scores tell no scatter
+
+
+def test_winning_all_of_twenty_is_not_winning_always():
+    found = win_rate(judged([1.0] * 20), judged([0.0] * 20))
+    assert (found.value, found.high, found.n) == (1.0, 1.0, 20) and found.low == pytest.approx(0.025 ** (1 / 20))
 
 
 def test_distinct_counts_different_pairs_of_words():

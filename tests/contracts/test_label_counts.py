@@ -50,4 +50,4 @@ def test_the_mean_of_a_count_is_over_seeds_and_pairs():
     (mean,) = curve([point(100, 0.8, 0), point(100, 0.6, 1)])["means"]
     assert mean["accuracy"] == pytest.approx(0.7)
     values = np.repeat([1.0, 0.5, 0.0], [600, 200, 200])
-    assert (mean["accuracy_low"], mean["accuracy_high"]) == pytest.approx(intervals.t_interval(values)[1:])
+    assert (mean["accuracy_low"], mean["accuracy_high"]) == pytest.approx(intervals.share(values)[1:])

@@ -43,8 +43,10 @@ def test_a_row_for_each_labeller_with_what_each_share_is_of():
     checks = [Checked("repeat", "ann", "q1", "pair", True), Checked("swap", "ann", "q2", "pair", False)]
     rows = {row["labeller"]: row for row in labellers.people(THREE, checks, Counter({"bob": 4}))}
     ann = rows["ann"]
-    assert ann["answers"] == 3 and ann["repeat"] | {"low": 0, "high": 0} == {"share": 1.0, "low": 0, "high": 0, "of": 1}
-    assert 0.2 < ann["repeat"]["low"] < 0.21 and ann["swap"]["share"] == 0.0
+    assert ann["answers"] == 3 and ann["repeat"] | {"low": 0, "high": 0} == {
+        "share": 1.0, "low": 0, "high": 0, "of": 1, "n": 1,
+    }  # fmt: skip
+    assert ann["repeat"]["low"] == pytest.approx(0.025) and ann["swap"]["share"] == 0.0
     assert ann["with_others"]["of"] == 4 and ann["with_others"]["share"] == pytest.approx(2 / 4)
     assert ann["first_place"]["of"] == 2 and ann["first_place"]["share"] == 0.5  # a tie is no decision
     assert ann["seconds"] == 6.0 and rows["bob"]["skips"] == 4 and rows["cid"]["gold"]["of"] == 0
@@ -72,8 +74,51 @@ def test_grades_are_compared_as_grades():
         ]
         return labellers.agreements(rows, [])
 
-    assert alpha(near)["scale"] == "ordinal"
+    assert alpha(near)["scale"] == "ordinal" and alpha(near)["units"] == 6
     assert alpha(near)["alpha"] > 0.7 > 0.1 > alpha(far)["alpha"]
+
+
+def random_answers(questions: int = 300) -> list[Label]:
+    """Two people who answer everything at random: a choice, two ratings of 1 to 7 and a rule to each question."""
+    rng, rows = np.random.default_rng(5), []
+    for i in range(questions):
+        for who in ("ann", "bob"):
+            said = {
+                **(A if rng.random() < 0.5 else B),
+                "ratings": {axis: {"a": int(rng.integers(1, 8)), "b": int(rng.integers(1, 8))} for axis in AXES},
+                "rules": {"no insult": {"a": bool(rng.random() < 0.2)}},
+            }
+            rows.append(label(len(rows), f"q{i}", who, said))
+    return rows
+
+
+AXES = ("helpful", "harmless")
+
+
+def test_answers_at_random_agree_on_no_scale():
+    """In one table of choices (0, 1), grades (1 to 7) and rules two people at random had an alpha of 0.69."""
+    found = labellers.agreements(random_answers(), [])
+    scales = {(each["kind"], each["axis"]): each for each in found["scales"]}
+    assert set(scales) == {("choice", ""), ("rating", "helpful"), ("rating", "harmless"), ("rule", "no insult")}
+    assert {each["scale"] for each in found["scales"] if each["kind"] == "rating"} == {"ordinal"}
+    assert scales["choice", ""]["scale"] == scales["rule", "no insult"]["scale"] == "nominal"
+    assert [scales["choice", ""]["units"], scales["rating", "helpful"]["units"]] == [300, 600]
+    for each in found["scales"]:
+        assert abs(each["alpha"]) < 0.12 and each["alpha_low"] < 0 < each["alpha_high"] and each["alpha_n"] == 300
+        assert all(abs(kappa["kappa"]) < 0.12 for kappa in each["kappas"])
+    assert (found["units"], found["alpha"]) == (found["scales"][0]["units"], found["scales"][0]["alpha"])
+
+
+def test_every_scale_keeps_its_own_agreement():
+    """They always agree on the choice and never on the rating: no mean of both stands anywhere."""
+    rows = []
+    for i in range(40):
+        for k, who in enumerate(("ann", "bob")):
+            grade = {"overall": {"a": (i + 3 * k) % 7 + 1}}
+            rows.append(label(2 * i + k, f"q{i}", who, {**(A if i % 2 else B), "ratings": grade}))
+    choice, rating = sorted(labellers.agreements(rows, [])["scales"], key=lambda each: each["kind"])
+    assert choice["alpha"] == choice["percent"] == 1.0 and 0.6 < choice["alpha_low"] < 1.0
+    assert rating["alpha"] < 0.2 and rating["percent"] == 0.0 and rating["units"] == 40
 
 
 def test_nothing_in_common_is_said_and_so_is_that_everybody_always_said_the_same():
@@ -110,7 +155,7 @@ def test_what_was_met_before_is_counted_for_each_person_apart():
     ]
     assert labellers.seen_before(rows[:3]) == [True, True]
     assert labellers.biases(rows)[2] | {"low": 0, "high": 0} == {
-        "name": "first seen", "pairs": 2, "share": 1.0, "low": 0, "high": 0, "of": 2,
+        "name": "first seen", "pairs": 2, "share": 1.0, "low": 0, "high": 0, "of": 2, "n": 1,
     }  # fmt: skip
 
 

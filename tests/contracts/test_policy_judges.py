@@ -27,8 +27,8 @@ def test_scores_decide_pair_by_pair():
     judged = by_scores("gold", np.array([1.0, 2.0, 2.0, 0.0]), np.array([0.0, 2.0, 1.0, 5.0]))
     found = row(judged, replies())
     assert found["win_rate"] == 0.625 and (found["pairs"], found["ties"]) == (4, 1)
-    low, high = intervals.t_interval([1.0, 0.5, 1.0, 0.0])[1:]
-    assert (found["win_rate_low"], found["win_rate_high"]) == (max(low, 0.0), min(high, 1.0))
+    low, high = intervals.share([1.0, 0.5, 1.0, 0.0])[1:]
+    assert (found["win_rate_low"], found["win_rate_high"], found["win_rate_n"]) == (low, high, 4)
     assert (found["score_candidate"], found["score_other"]) == (1.25, 2.0)
     assert "first_advantage" not in found  # scores see no place
     mirrored = row(by_scores("gold", np.array([0.0, 2.0, 1.0, 5.0]), np.array([1.0, 2.0, 2.0, 0.0])), replies())
@@ -73,7 +73,8 @@ def test_always_longer_by_the_same_cannot_be_controlled_and_says_why():
 def test_several_replies_to_a_prompt_are_one_cluster():
     one = Replies(["q", "q", "r", "r"], ["a"] * 4, ["b"] * 4)
     found = row(by_scores("gold", np.array([1.0, 1.0, 0.0, 1.0]), np.full(4, 0.5)), one)
-    assert found["win_rate_low"] == max(0.0, intervals.clustered([1.0, 1.0, 0.0, 1.0], [0, 0, 1, 1])[1])
+    assert found["win_rate_low"] == intervals.share([1.0, 1.0, 0.0, 1.0], [0, 0, 1, 1]).low < 0.1
+    assert (found["pairs"], found["win_rate_n"]) == (4, 2)
 
 
 def test_judges_side_by_side():

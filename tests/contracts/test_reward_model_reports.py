@@ -41,11 +41,12 @@ def test_accuracy_on_a_hand_counted_case():
     scores = [np.array(each) for each in ([2.0, 1.0], [1.0, 0.0], [3.0, 0.0], [0.5, 0.0], [1.0, 1.0])]
     found = report(questions, scores)["accuracy"]
     assert (found["pairs"], found["ties"], found["prompts"]) == (5, 1, 5)
-    assert found["accuracy"] == 2.5 / 4 and found["interval"] == "clustered"  # a half is no answer that Wilson knows
-    low, high = intervals.t_interval([1.0, 0.0, 1.0, 0.5])[1:]
-    assert (found["accuracy_low"], found["accuracy_high"]) == (max(low, 0.0), min(high, 1.0))
+    assert found["accuracy"] == 2.5 / 4 and found["interval"] == "clustered"  # a half is neither right nor wrong
+    low, high = intervals.share([1.0, 0.0, 1.0, 0.5])[1:]
+    assert (found["accuracy_low"], found["accuracy_high"], found["accuracy_n"]) == (low, high, 4)
     sure = report(questions[:4], scores[:4])["accuracy"]
-    assert (sure["accuracy_low"], sure["accuracy_high"]) == intervals.wilson(2, 3) and sure["interval"] == "wilson"
+    assert (sure["accuracy_low"], sure["accuracy_high"]) == pytest.approx(intervals.clopper_pearson(2, 3))
+    assert sure["interval"] == "clopper-pearson"
     assert found["accuracy_ties_half"] == 3 / 5
     assert found["length_rule_accuracy"] == 2.5 / 4 and found["random_accuracy"] == 0.5
     assert found["accuracy_beyond_length"] == 0.0
@@ -57,16 +58,16 @@ def test_pairs_of_a_prompt_are_one_cluster():
     found = report(one, scores)["accuracy"]
     assert found["interval"] == "clustered" and found["accuracy"] == 0.7
     values, clusters = np.repeat([1.0] * 7 + [0.0] * 3, 2), np.repeat(np.arange(10), 2)
-    assert found["accuracy_low"] == pytest.approx(intervals.clustered(values, clusters)[1])
-    assert found["accuracy_low"] < intervals.wilson(14, 20)[0]  # twenty pairs are not twenty prompts
+    assert found["accuracy_low"] == pytest.approx(intervals.share(values, clusters).low)
+    assert found["accuracy_low"] == pytest.approx(intervals.clopper_pearson(7, 10)[0])  # nor are they twenty prompts
 
 
 def test_intervals_stay_honest_where_nothing_scatters():
-    assert share(np.ones(4), np.array([0, 0, 1, 1])).low == intervals.wilson(2, 2)[0]
-    assert share(np.full(4, 0.5), np.arange(4)).low == intervals.wilson(2, 4)[0]
-    assert share(np.array([1.0, 0.0, 1.0, 0.0]), np.array([0, 0, 1, 1])).high == intervals.wilson(1, 2)[1]
+    assert share(np.ones(4), np.array([0, 0, 1, 1])).low == intervals.clopper_pearson(2, 2)[0]
+    assert share(np.full(4, 0.5), np.arange(4)).high - share(np.full(4, 0.5), np.arange(4)).low > 0.7
+    assert share(np.array([1.0, 0.0, 1.0, 0.0]), np.array([0, 0, 1, 1])).high > 0.9
     alone = share(np.array([1.0, 1.0, 0.0]), np.zeros(3))
-    assert (alone.low, alone.high, alone.way) == (0.0, 1.0, "unknown")
+    assert alone.n == 1 and alone.low < 0.06 and alone.high > 0.98
 
 
 def test_order_of_replies_and_of_questions_changes_nothing():

@@ -207,7 +207,7 @@ def test_every_key_of_an_evaluation_is_documented():
         "human_ceiling",
         "within_prompts",
     } <= keys
-    ends = ("_low", "_high")
+    ends = ("_low", "_high", "_n")
     undocumented = {key for key in keys if not key.endswith(ends) and not re.search(rf"`{key}`", text("schema.md"))}
     assert not undocumented
 

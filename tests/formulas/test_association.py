@@ -37,39 +37,49 @@ def test_correlation_of_ranks():
     assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))
 
 
-def test_bootstrap_of_a_mean_is_the_clustered_interval():
+def test_jackknife_of_a_mean_is_the_clustered_interval():
     generator = np.random.default_rng(1)
     clusters = np.repeat(np.arange(150), 4)
-    values = np.repeat(generator.normal(size=150), 4) + 0.3 * generator.normal(size=600)
-    mean, low, high = intervals.bootstrapped(lambda rows: float(values[rows].mean()), clusters)
-    expected = intervals.clustered(values, clusters)
-    assert (mean, low, high) == pytest.approx(expected, abs=0.02)
-    alone = intervals.bootstrapped(lambda rows: float(values[rows].mean()), np.arange(600))
-    assert alone[2] - alone[1] < 0.6 * (high - low)  # four copies of a prompt are not four prompts
+    values = 0.5 + 0.1 * np.clip(np.repeat(generator.normal(size=150), 4) + 0.3 * generator.normal(size=600), -4, 4)
+    found = intervals.jackknife(lambda rows: float(values[rows].mean()), clusters, (0.0, 1.0))
+    assert found == pytest.approx(intervals.clustered(values, clusters), abs=0.002) and found.n == 150
+    alone = intervals.jackknife(lambda rows: float(values[rows].mean()), np.arange(600), (0.0, 1.0))
+    assert alone.high - alone.low < 0.6 * (found.high - found.low)  # four copies of a prompt are not four prompts
 
 
-def test_bootstrap_draws_whole_clusters():
-    clusters, values = np.array(["a", "b", "a", "c"]), np.array([1.0, 10.0, 2.0, 100.0])
-    seen = set()
+def test_jackknife_leaves_out_whole_clusters():
+    clusters, seen = np.array([f"c{i % 7}" for i in range(20)]), []
 
     def total(rows):
-        seen.add(float(values[rows].sum()))
-        return float(len(rows))
+        seen.append(frozenset(rows.tolist()))
+        return 0.1 * len(rows) / len(clusters)
 
-    intervals.bootstrapped(total, clusters, draws=300)
-    sums = {float(a + b + c) for a in (3, 10, 100) for b in (3, 10, 100) for c in (3, 10, 100)}
-    assert seen == {*sums, 113.0}
+    intervals.jackknife(total, clusters, (0.0, 1.0))
+    assert seen[0] == frozenset(range(20)) and len(seen) == 8
+    for left in seen[1:]:
+        out = set(range(20)) - left
+        assert len({clusters[i] for i in out}) == 1 and {clusters[i] for i in left}.isdisjoint(clusters[i] for i in out)
 
 
-def test_bootstrap_leaves_out_what_cannot_be_told_and_is_the_same_each_time():
-    values, clusters = np.array([1.0, 2.0, 3.0]), np.arange(3)
+def test_many_clusters_are_left_out_in_groups():
+    values = np.random.default_rng(2).random(3000)
+    calls = []
+    found = intervals.jackknife(lambda rows: calls.append(1) or float(values[rows].mean()), np.arange(3000), (0.0, 1.0))
+    assert len(calls) == 1 + intervals.MOST_FOLDS
+    assert found == pytest.approx(intervals.share(values), abs=0.002)
 
-    def often_nothing(rows):
-        return float("nan") if 0 in rows else float(values[rows].mean())
 
-    value, low, high = intervals.bootstrapped(often_nothing, clusters)
-    assert np.isnan(value) and 2 <= low <= high <= 3
-    assert intervals.bootstrapped(often_nothing, clusters)[1:] == (low, high)
-    assert np.isnan(intervals.bootstrapped(lambda rows: float("nan"), clusters)).all()
-    with pytest.raises(ValueError, match="two or more"):
-        intervals.bootstrapped(often_nothing, np.zeros(3))
+def test_too_few_clusters_tell_nothing():
+    few = intervals.jackknife(lambda rows: 0.5, np.repeat(np.arange(5), 9), (0.0, 1.0))
+    assert few.value == 0.5 and not few.is_known and few.n == 5
+    assert "too few to tell" in few.text() and few.row("area") == {
+        "area": 0.5, "area_low": None, "area_high": None, "area_n": 5,
+    }  # fmt: skip
+    assert not intervals.jackknife(lambda rows: float("nan"), np.arange(50), (0.0, 1.0)).is_known
+
+
+def test_a_perfect_area_is_no_point():
+    """Ten good above ten bad, as in no other interval of a bootstrap: it said [1, 1]."""
+    scores, good = np.arange(20.0), np.arange(20) >= 10
+    found = intervals.jackknife(lambda rows: area_under_curve(scores[rows], good[rows]), np.arange(20), (0.0, 1.0), 10)
+    assert found.value == found.high == 1.0 and 0.5 < found.low < 0.9

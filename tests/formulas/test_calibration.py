@@ -36,7 +36,7 @@ def test_reliability_by_hand():
     ]
     assert [each.mean for each in found] == pytest.approx([0.05, 0.15, 0.3, 0.975])
     assert [each.rate for each in found] == [0.0, 0.75, 0.0, 1.0]
-    assert (found[1].rate_low, found[1].rate_high) == intervals.wilson(1.5, 2)
+    assert (found[1].rate_low, found[1].rate_high) == intervals.clopper_pearson(1.5, 2)
     expected = (1 * 0.05 + 2 * 0.6 + 1 * 0.3 + 2 * 0.025) / 6
     assert calibration.expected_error(probabilities, outcomes) == pytest.approx(expected)
 
@@ -87,12 +87,22 @@ def test_temperature_is_the_likeliest():
 
 
 def test_temperature_by_hand():
-    """All differences 2, three of four agree: σ(2/T) = 3/4, so T = 2 / ln 3. 1/T ± z / (2 √(4 · ¾ · ¼))."""
-    found = calibration.temperature(np.array([2.0, 2.0, -2.0, 2.0]), np.array([1.0, 1.0, 0.0, 0.0]))
-    assert found.value == pytest.approx(2 / math.log(3))
-    half = 1.959964 / (2 * math.sqrt(4 * 0.75 * 0.25))
-    assert found.low == pytest.approx(1 / (math.log(3) / 2 + half))
+    """All differences 2, six of eight agree: σ(2/T) = 3/4, so T = 2 / ln 3. Without one of them 1/T moves by
+    2 · (y − ¾) / (7 · 4 · 3/16), so Var = ⅞ · (6 · ¼² + 2 · ¾²) · 4 / 5.25² and t = 2.364624 on 7 degrees."""
+    found = calibration.temperature(np.full(8, 2.0), np.repeat([1.0, 0.0], [6, 2]))
+    assert found.value == pytest.approx(2 / math.log(3)) and found.n == 8
+    half = 2.364624 * math.sqrt(7 / 8 * (6 / 16 + 2 * 9 / 16) * 4) / 5.25
+    assert found.low == pytest.approx(1 / (math.log(3) / 2 + half), rel=1e-6)
     assert found.high == math.inf
+    few = calibration.temperature(np.full(4, 2.0), np.array([1.0, 1.0, 1.0, 0.0]))
+    assert few.value == pytest.approx(2 / math.log(3)) and not few.is_known
+
+
+def test_copies_of_a_prompt_tell_no_more_of_a_temperature():
+    differences, answers = planted(40, sharpness=2.0, seed=5)
+    once = calibration.temperature(differences, answers)
+    copies = calibration.temperature(np.tile(differences, 5), np.tile(answers, 5), clusters_N=np.tile(np.arange(40), 5))
+    assert (copies.value, copies.low, copies.high) == pytest.approx((once.value, once.low, once.high), rel=1e-6)
 
 
 def test_the_interval_of_a_temperature_covers_what_it_says():
@@ -110,12 +120,12 @@ def test_soft_answers_are_as_good_as_certain():
 
 
 def test_scores_that_say_nothing_or_everything():
-    differences = np.array([1.0, -2.0, 3.0, 0.0])
-    opposite = calibration.temperature(differences, np.array([0.0, 1.0, 0.0, 1.0]))
+    differences = np.tile([1.0, -2.0, 3.0, 0.0], 2)
+    opposite = calibration.temperature(differences, np.tile([0.0, 1.0, 0.0, 1.0], 2))
     assert (opposite.value, opposite.high) == (math.inf, math.inf)
-    assert calibration.temperature(differences, np.array([1.0, 0.0, 1.0, 0.0])) == calibration.Temperature(
-        0.0, 0.0, math.inf
-    )
+    right = calibration.temperature(differences, np.tile([1.0, 0.0, 1.0, 0.0], 2))
+    assert right == intervals.Estimate(0.0, 0.0, math.inf, 8)
+    assert not calibration.temperature(differences[:4], np.array([1.0, 0.0, 1.0, 0.0])).is_known  # of four pairs
     nearly = calibration.temperature(np.array([1.0, -2.0, -1e-9]), np.array([1.0, 0.0, 1.0]))
     assert 0 < nearly.value < 0.1
 

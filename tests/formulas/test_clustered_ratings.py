@@ -26,8 +26,8 @@ def covered(annotators: int, taste: float, clusters, runs: int = 120) -> float:
     hits = []
     for seed in range(runs):
         games_N3, who_N, truth_P = games(seed, annotators, taste)
-        strengths_P, halves_P = clustered_strengths(games_N3, clusters(who_N), len(truth_P))
-        hits.append(np.abs(strengths_P - truth_P)[1:] <= halves_P[1:])
+        found = clustered_strengths(games_N3, clusters(who_N), len(truth_P))
+        hits.append([each.low <= true <= each.high for each, true in zip(found, truth_P, strict=True)][1:])
     return float(np.mean(hits))
 
 
@@ -45,11 +45,19 @@ def test_a_clusters_of_one_game_each_is_the_inverse_information():
     """With one game a cluster the jackknife is the usual deviation: two players, n games, p̂ = k/n."""
     count, won = 400, 240
     games_N3 = np.stack([np.zeros(count), np.ones(count), np.arange(count) < won], axis=1).astype(float)
-    strengths_P, halves_P = clustered_strengths(games_N3, np.arange(count), 2)
+    first, second = clustered_strengths(games_N3, np.arange(count), 2)
     share = won / count
-    assert strengths_P[1] == pytest.approx(-np.log(share / (1 - share)), abs=1e-4)
+    assert second.value == pytest.approx(-np.log(share / (1 - share)), abs=1e-4)
     deviation = 1 / np.sqrt(count * share * (1 - share))
-    assert halves_P[1] == pytest.approx(1.966 * deviation, rel=0.01) and halves_P[0] == 0
+    assert (second.high - second.low) / 2 == pytest.approx(1.966 * deviation, rel=0.03)
+    assert (first.value, first.low, first.high, first.n) == (0.0, 0.0, 0.0, count)
+
+
+def test_whoever_always_won_has_no_upper_end():
+    """A jackknife of strengths alone says that nothing scatters: 9.2 nats, give or take nothing."""
+    games_N3 = np.stack([np.zeros(60), np.ones(60), np.zeros(60)], axis=1)
+    _, found = clustered_strengths(games_N3, np.repeat(np.arange(12), 5), 2)
+    assert 0.5 < found.low < 3 and found.high == np.inf
 
 
 def test_strengths_are_those_of_all_games_and_do_not_depend_on_how_they_are_cut():
@@ -58,10 +66,10 @@ def test_strengths_are_those_of_all_games_and_do_not_depend_on_how_they_are_cut(
     for first, second, won in games_N3:
         wins_PP[int(first), int(second)] += won
         wins_PP[int(second), int(first)] += 1 - won
-    strengths_P, _ = clustered_strengths(games_N3, who_N, 4)
+    strengths_P = [each.value for each in clustered_strengths(games_N3, who_N, 4)]
     np.testing.assert_allclose(strengths_P, bradley_terry(wins_PP), atol=1e-9)
     shuffled = np.random.default_rng(0).permutation(len(games_N3))
-    again_P, _ = clustered_strengths(games_N3[shuffled], who_N[shuffled], 4)
+    again_P = [each.value for each in clustered_strengths(games_N3[shuffled], who_N[shuffled], 4)]
     np.testing.assert_allclose(strengths_P, again_P, atol=1e-9)
 
 

@@ -150,7 +150,7 @@ def test_a_fall_is_measured_where_the_peak_was_not_chosen():
 
 def test_a_last_checkpoint_that_is_best_fell_by_nothing():
     rising = np.arange(4.0)[:, None] * np.ones((4, 5))
-    assert gao.held_out_drop(rising, rising) == gao.Drop(3, 0.0, 0.0, 0.0)
+    assert gao.held_out_drop(rising, rising) == gao.Drop(3, 0.0, 0.0, 0.0, 5)
 
 
 def test_noise_alone_is_no_fall():

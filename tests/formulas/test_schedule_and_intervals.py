@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 
 from tutelage.formulas import intervals, schedule
 
@@ -33,21 +34,30 @@ def test_adam_as_torch_has_it_and_what_the_papers_code_had():
     assert abs(weight.item()) == pytest.approx(9.0909e-6, rel=1e-4)
 
 
-def test_wilson_by_hand():
-    assert intervals.wilson(0, 10) == pytest.approx((0.0, 0.27753), abs=1e-4)
-    assert intervals.wilson(5, 10) == pytest.approx((0.23659, 0.76341), abs=1e-4)
-    with pytest.raises(ValueError, match="at least one"):
-        intervals.wilson(0, 0)
+def test_clopper_pearson_by_hand():
+    """At 0 of n the upper end is 1 − 0.025^(1/n); by symmetry at n of n the lower one."""
+    assert intervals.clopper_pearson(0, 10) == pytest.approx((0.0, 1 - 0.025**0.1))
+    assert intervals.clopper_pearson(10, 10) == pytest.approx((0.025**0.1, 1.0))
+    assert intervals.clopper_pearson(5, 10) == pytest.approx((0.187086, 0.812914), abs=1e-5)
+    assert intervals.clopper_pearson(9, 20) == pytest.approx((0.230578, 0.684722), abs=1e-5)
+    for wrong in ((0, 0), (3, 2), (-1, 5)):
+        with pytest.raises(ValueError, match="one trial or more"):
+            intervals.clopper_pearson(*wrong)
 
 
-def test_wilson_covers_what_it_says():
-    generator = np.random.default_rng(0)
-    covered = [low <= 0.8 <= high for low, high in (intervals.wilson(n, 60) for n in generator.binomial(60, 0.8, 4000))]
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+@pytest.mark.parametrize("count", [5, 10, 20, 50, 200])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.95])
+def test_shares_cover_exactly(count, share):
+    """The sum over all outcomes, no simulation: at least 95 % in each cell."""
+    ks = np.arange(count + 1)
+    weights = binom.pmf(ks, count, share)
+    ends = [intervals.share_of(float(k), count) for k in ks]
+    assert sum(w for w, each in zip(weights, ends, strict=True) if each.low <= share <= each.high) >= 0.95
 
 
 def test_ties_count_half():
     rate, low, high = intervals.win_rate(wins=30, ties=40, losses=30)
     assert rate == 0.5
     assert low == pytest.approx(0.5 - high + 0.5)
-    assert intervals.win_rate(10, 0, 0) == (1.0, 1.0, 1.0)
+    sure = intervals.win_rate(20, 0, 0)
+    assert (sure.value, sure.high, sure.n) == (1.0, 1.0, 20) and sure.low == pytest.approx(0.025 ** (1 / 20))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.formulas import preference, regularisation
+from tutelage.formulas import intervals, preference, regularisation
 from tutelage.rewards.control import RewardEnsemble
 from tutelage.trajectory import Learner, Sums
 
@@ -173,7 +173,7 @@ class RewardLearner:
         counted_MN = held_MN * decided_N
         return {
             "reward_model_held_out_loss": float(held_M.mean()),
-            "reward_model_held_out_accuracy": float((right_MN * counted_MN).sum() / counted_MN.sum().clamp(min=1)),
+            **held_out_accuracy(right_MN, counted_MN),
             "reward_model_held_out_fraction": float(held_MN.mean()),
             "reward_model_l2": float(np.mean(self.coefficients_M)),
         }
@@ -220,3 +220,15 @@ def pairs_loss(config: PreferenceConfig, ensemble: RewardEnsemble, coefficients_
     terms_MB = terms(config, sums_MB2, part.target_BM.T, part.returns.transpose(0, 1))
     held = (coefficients_M * ensemble.squared_weights_M()).sum() * rows if config.held_back else 0.0
     return {"loss": terms_MB.sum() + held, "fit": terms_MB.detach().sum() / members}
+
+
+def held_out_accuracy(right_MN: Tensor, counted_MN: Tensor) -> dict[str, float]:
+    """Share of the held-out answers that members predict, with its interval over answers; nothing where there are none.
+
+    right_MN: whether member m predicts answer n; counted_MN: whether m did not draw it, and it was no tie
+    """
+    members, answers = np.nonzero(counted_MN.cpu().numpy())
+    if not len(answers):
+        return {}
+    found = intervals.share(right_MN.cpu().numpy()[members, answers], answers).row("reward_model_held_out_accuracy")
+    return {name: float(value) for name, value in found.items() if value is not None}

@@ -7,7 +7,7 @@ from collections import Counter
 from tutelage.doctor.chart import Chart, Stage
 from tutelage.doctor.finding import Disease, Sign
 from tutelage.doctor.judgements import plain
-from tutelage.formulas.intervals import wilson
+from tutelage.formulas.intervals import clopper_pearson
 
 FEWEST = 10  # questions that were answered twice or more
 DISAGREE = 0.35  # share of answers against the majority's first: people who read differ in a quarter to a third
@@ -23,7 +23,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
     if len(asked_again) < FEWEST:
         return None
     torn = sum(len(votes) > 1 for votes in asked_again)
-    share, low = torn / len(asked_again), wilson(torn, len(asked_again))[0]
+    share, low = torn / len(asked_again), clopper_pearson(torn, len(asked_again))[0]
     if share < DISAGREE or low < SURELY:
         return None
     return Sign(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tutelage.doctor.chart import Chart, Stage
 from tutelage.doctor.finding import Disease, Sign
 from tutelage.doctor.position_bias import placed
-from tutelage.formulas.intervals import wilson
+from tutelage.formulas.intervals import clopper_pearson
 
 FEWEST = 20  # answers of one labeller
 SIDED = 0.85  # share on one side
@@ -38,7 +38,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
 def side_of(said: list[bool]) -> tuple[str, float, float, int]:
     """(the side, its share, the low end of its interval, answers)."""
     side, count = ("first", sum(said)) if 2 * sum(said) >= len(said) else ("second", len(said) - sum(said))
-    return side, count / len(said), wilson(count, len(said), CONFIDENCE)[0], len(said)
+    return side, count / len(said), clopper_pearson(count, len(said), CONFIDENCE)[0], len(said)
 
 
 DISEASE = Disease(

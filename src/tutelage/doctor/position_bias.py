@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tutelage.doctor.chart import Chart, Stage
 from tutelage.doctor.finding import Disease, Sign
 from tutelage.doctor.judgements import Judgement
-from tutelage.formulas.intervals import wilson
+from tutelage.formulas.intervals import clopper_pearson
 
 FEWEST = 50  # judged pairs whose order is known
 SIDED = 0.1  # from a half
@@ -18,7 +18,7 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
     first = [row.best == row.shown[0] for row in placed(stage.judgements)]
     if len(first) < FEWEST:
         return None
-    share, (low, high) = sum(first) / len(first), wilson(sum(first), len(first), CONFIDENCE)
+    share, (low, high) = sum(first) / len(first), clopper_pearson(sum(first), len(first), CONFIDENCE)
     if abs(share - 0.5) < SIDED or low <= 0.5 <= high:
         return None
     side = "first" if share > 0.5 else "second"

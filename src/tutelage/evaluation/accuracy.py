@@ -13,10 +13,12 @@ import numpy as np
 
 from tutelage.data.errors import InputError
 from tutelage.data.questions import Question
-from tutelage.evaluation.judged import JudgedPairs, Share, named, named_share, share
+from tutelage.evaluation.judged import JudgedPairs, way_of
 from tutelage.formulas import intervals
+from tutelage.formulas.intervals import Estimate, share
 
 MOST_SUBSETS = 100
+ACCURACY = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_n")
 
 
 def accuracy(pairs: JudgedPairs) -> dict[str, Any]:
@@ -33,24 +35,25 @@ def accuracy(pairs: JudgedPairs) -> dict[str, Any]:
     found = share(right_P, told.prompts_P)
     return {
         **counts,
-        **named_share("accuracy", found),
-        "interval": found.way,
+        **found.row("accuracy"),
+        "interval": way_of(right_P, told.prompts_P),
         "accuracy_ties_half": float((right_P.sum() + 0.5 * counts["ties"]) / len(pairs)),
-        **named_share("length_rule_accuracy", share(longer_P, told.prompts_P)),
+        **share(longer_P, told.prompts_P).row("length_rule_accuracy"),
         "random_accuracy": 0.5,
-        **_beyond(right_P - longer_P, told.prompts_P),
+        **_beyond(right_P - longer_P, told.prompts_P).row("accuracy_beyond_length"),
         "below_chance": found.high < 0.5,
     }
 
 
-def _beyond(differences_P: np.ndarray, prompts_P: np.ndarray) -> dict[str, Any]:
+def _beyond(differences_P: np.ndarray, prompts_P: np.ndarray) -> Estimate:
     """How much more often right than the length rule, paired: what both find easy cancels.
 
     Without an interval where nothing scatters: then the pairs do not tell how far the difference may go.
     """
-    if len(np.unique(prompts_P)) < 2 or not np.ptp(differences_P) > 0:
-        return named("accuracy_beyond_length", float(differences_P.mean()), np.nan, np.nan)
-    return named("accuracy_beyond_length", *intervals.clustered(differences_P, prompts_P))
+    prompts = len(np.unique(prompts_P))
+    if prompts < 2 or not np.ptp(differences_P) > 0:
+        return Estimate(float(differences_P.mean()), np.nan, np.nan, prompts)
+    return intervals.bounded_mean(differences_P, prompts_P, -1.0, 1.0)
 
 
 def best_of(questions: Sequence[Question], scores: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -68,8 +71,8 @@ def best_of(questions: Sequence[Question], scores: Sequence[np.ndarray]) -> dict
     right, longest, chance, prompts = (np.array(column) for column in zip(*rows, strict=True))
     return {
         "questions": len(rows),
-        **named_share("accuracy", share(right, prompts)),
-        **named_share("length_rule_accuracy", share(longest, prompts)),
+        **share(right, prompts).row("accuracy"),
+        **share(longest, prompts).row("length_rule_accuracy"),
         "random_accuracy": float(chance.mean()),
     }
 
@@ -97,25 +100,37 @@ def by_column(questions: Sequence[Question], pairs: JudgedPairs, column: str) ->
     return {
         "column": column,
         "subsets": [{"subset": name, **accuracy(pairs.where(names_P == name))} for name in np.unique(names_Q).tolist()],
-        "weighted": {name: whole.get(name) for name in ("accuracy", "accuracy_low", "accuracy_high")},
-        "unweighted": named("accuracy", *_mean_of_subsets(pairs, names_P)),
+        "weighted": {name: whole.get(name) for name in ACCURACY},
+        "unweighted": _mean_of_subsets(pairs, names_P).row("accuracy"),
     }
 
 
-def _mean_of_subsets(pairs: JudgedPairs, names_P: np.ndarray) -> tuple[float, float, float]:
-    """(mean, low, high) over prompts drawn anew, because one prompt may stand in several subsets."""
+def _mean_of_subsets(pairs: JudgedPairs, names_P: np.ndarray) -> Estimate:
+    """Its interval is over prompts, because one prompt may stand in several subsets.
+
+    The mean of subsets is a weighted mean of pairs, of weight 1 / (subsets · pairs of the subset). Its variance is that
+    of the weighted residuals, summed by prompt.
+    """
     told, subsets_N = pairs.preferred(), names_P[pairs.targets_P != 0.5]
     right_N = told.right(told.differences_P)
-    _, place_N = np.unique(subsets_N, return_inverse=True)
-
-    def mean(rows: np.ndarray) -> float:
-        count_S = np.bincount(place_N[rows])
-        return float((np.bincount(place_N[rows], weights=right_N[rows])[count_S > 0] / count_S[count_S > 0]).mean())
-
     if not len(told):
-        return np.nan, np.nan, np.nan
-    alone = len(np.unique(told.prompts_P)) < 2
-    return (mean(np.arange(len(told))), np.nan, np.nan) if alone else intervals.bootstrapped(mean, told.prompts_P)
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    _, place_N = np.unique(subsets_N, return_inverse=True)
+    count_S = np.bincount(place_N)
+    mean_S = np.bincount(place_N, weights=right_N) / count_S
+    _, prompt_N = np.unique(told.prompts_P, return_inverse=True)
+    prompts, mean = int(prompt_N.max()) + 1, float(mean_S.mean())
+    if prompts < intervals.FEWEST_CLUSTERS:
+        return Estimate(mean, np.nan, np.nan, prompts)
+    size_N = count_S[place_N]
+    weight_N = 1 / (len(count_S) * size_N)
+    apart_N = (right_N - mean_S[place_N]) * np.sqrt(size_N / np.maximum(1, size_N - 1))
+    apart_N = np.where(size_N > 1, apart_N, right_N - mean)  # of one pair alone nobody knows how it scatters
+    sums_G = np.bincount(prompt_N, weights=weight_N * apart_N)
+    weights_G = np.bincount(prompt_N, weights=weight_N)
+    variance, units = float((sums_G**2).sum()), 1 / float((weights_G**2).sum())
+    found = intervals.from_variance(mean, variance, sums_G, (0.0, 1.0), units)
+    return Estimate(found.value, found.low, found.high, prompts)
 
 
 def _refuse_column(questions: Sequence[Question], names_Q: np.ndarray, column: str) -> None:
@@ -132,7 +147,7 @@ def _refuse_column(questions: Sequence[Question], names_Q: np.ndarray, column: s
         )
 
 
-def accuracy_share(pairs: JudgedPairs) -> Share:
+def accuracy_share(pairs: JudgedPairs) -> Estimate:
     """The accuracy alone."""
     told = pairs.preferred()
     return share(told.right(told.differences_P), told.prompts_P)

@@ -27,10 +27,15 @@ def points(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 def row(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {key: found[key] for key in ("kind", "weight", "budget")}
     for axis in ("pleased", "gold"):
-        told |= dict(zip((f"{axis}_mean", f"{axis}_low", f"{axis}_high"), intervals.mean_interval(found[axis])))
-    low, high = intervals.wilson(sum(found["broken"]), len(found["broken"]))
-    told |= {"broken_fraction": float(np.mean(found["broken"])), "broken_low": low, "broken_high": high}
+        told |= named(intervals.mean_interval(found[axis]), axis, f"{axis}_mean")
+    told |= named(intervals.share(found["broken"]), "broken", "broken_fraction")
     return {"name": name, **told, "kl_nats": float(np.mean(found["kl_nats"])), "prompts": len(found["broken"])}
+
+
+def named(found: intervals.Estimate, axis: str, value: str) -> dict[str, Any]:
+    """The value under its own name, its interval under that of the axis."""
+    row = found.row(axis)
+    return {value: row.pop(axis), **row}
 
 
 def chosen(rows: Sequence[Mapping[str, Any]], limit: float) -> Mapping[str, Any] | None:

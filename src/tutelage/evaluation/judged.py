@@ -1,16 +1,14 @@
-"""Questions and scores -> the pairs that people judged, and shares of them with an interval that knows the prompts."""
+"""Questions and scores -> the pairs that people judged."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tutelage.data.questions import Pair, Question
-from tutelage.formulas import intervals
+from tutelage.formulas.intervals import share as share  # where 0.1.0 had it
 
 
 @dataclass(frozen=True)
@@ -82,41 +80,10 @@ def refuse_unscored(questions: Sequence[Question], scores: Sequence[np.ndarray])
             )
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share of `count` pairs with its 95 % interval within [0, 1]. way: how that was found (`share`)."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-    way: str
-
-
-def share(values_N: np.ndarray, clusters_N: np.ndarray) -> Share:
-    """Mean of values in [0, 1]. Wilson where every cluster (prompt) has one value and all are 0 or 1, else clustered.
-
-    A single cluster with several values says nothing of others: (0, 1), "unknown". Where nothing scatters between
-    clusters, the clustered interval would be a point; then Wilson's for so many clusters.
-    """
+def way_of(values_N: np.ndarray, clusters_N: np.ndarray) -> str:
+    """How `intervals.share` finds the interval: "clopper-pearson" of independent 0s and 1s, "clustered" of anything
+    else, "unknown" where one cluster has several values, which say nothing of other clusters."""
     groups, count = len(np.unique(clusters_N)), len(values_N)
-    mean = float(values_N.mean())
-    by_wilson = Share(mean, *intervals.wilson(mean * groups, groups), count, "wilson")
-    if count == 1 or (groups == count and np.isin(values_N, (0.0, 1.0)).all()):
-        return by_wilson
-    if groups < 2:
-        return Share(mean, 0.0, 1.0, count, "unknown")
-    _, low, high = intervals.clustered(values_N, clusters_N)
-    if not high > low:
-        return by_wilson
-    return Share(mean, max(0.0, low), min(1.0, high), count, "clustered")
-
-
-def named(name: str, value: float, low: float, high: float) -> dict[str, float | None]:
-    """name, name_low, name_high; None for what is no finite number, since JSON has no word for it."""
-    numbers = zip(("", "_low", "_high"), (value, low, high), strict=True)
-    return {f"{name}{end}": each if math.isfinite(each) else None for end, each in numbers}
-
-
-def named_share(name: str, found: Share) -> dict[str, Any]:
-    return named(name, found.value, found.low, found.high)
+    if count == groups and np.isin(values_N, (0.0, 1.0)).all():
+        return "clopper-pearson"
+    return "clustered" if groups > 1 or count == 1 else "unknown"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tutelage.evaluation.judged import Share, named, share
 from tutelage.formulas import learning_curve
+from tutelage.formulas.intervals import Estimate, share
 
 CURVE_POINTS = 40
 
@@ -24,7 +24,7 @@ class Point:
     prompts_H: np.ndarray
 
     @property
-    def accuracy(self) -> Share:
+    def accuracy(self) -> Estimate:
         return share(self.right_H, self.prompts_H)
 
 
@@ -42,7 +42,7 @@ def curve(points: Sequence[Point], more: int = 1000) -> dict[str, Any]:
     shown = {
         "points": [_row(each) for each in points],
         "means": [
-            {"labels": count, **_named(each), "fitted": count in used}
+            {"labels": count, **each.row("accuracy"), "fitted": count in used}
             for count, each in zip(counts, means, strict=True)
         ],
         "more": more,
@@ -61,19 +61,15 @@ def _fit(fitted_2N: np.ndarray, more: int) -> dict[str, Any]:
     return {
         "fit": {"labels": found.labels, "value": found.value, "per_efold": found.per_efold, "exponent": found.exponent},
         "curve": [[float(x), float(y)] for x, y in zip(drawn, learning_curve.at(found, drawn), strict=True)],
-        **named("expected_gain", *learning_curve.expected_gain(labels_N, values_N, more)),
+        **learning_curve.expected_gain(labels_N, values_N, more).row("expected_gain"),
     }
 
 
-def _mean(points: Sequence[Point], count: int) -> Share:
+def _mean(points: Sequence[Point], count: int) -> Estimate:
     """Over the seeds: each held-out pair by the mean of its models."""
     here = [each for each in points if each.labels == count]
     return share(np.mean([each.right_H for each in here], axis=0), here[0].prompts_H)
 
 
 def _row(point: Point) -> dict[str, Any]:
-    return {"labels": point.labels, "seed": point.seed, **_named(point.accuracy)}
-
-
-def _named(found: Share) -> dict[str, Any]:
-    return named("accuracy", found.value, found.low, found.high)
+    return {"labels": point.labels, "seed": point.seed, **point.accuracy.row("accuracy")}

@@ -1,7 +1,7 @@
 """What the answers of a team say of the team: each labeller, how far all agree, what pulls at them, who wins.
 
-Every share comes with its interval: Wilson's where answers are apart, clustered where those of one question or of one
-person resemble each other. Nothing here judges anybody; a share without its interval would.
+Every share comes with its interval and its size: of single answers, or of questions or people where the answers of one
+of them resemble each other (`intervals.share`).
 """
 
 from __future__ import annotations
@@ -19,40 +19,57 @@ from tutelage.data.records import Comparison
 from tutelage.feedback.asking import Label
 from tutelage.feedback.checks import Checked
 from tutelage.formulas import agreement, intervals, ranking
+from tutelage.formulas.intervals import Estimate, share
 
 FEWEST_ANNOTATORS = 10  # below, how far people differ cannot be told well enough for an interval of a rating
-NOMINAL_MOST = 3  # values; more of them are grades, whose order counts
+NOMINAL, ORDINAL = "nominal", "ordinal"
+DISTANCES = {NOMINAL: agreement.nominal, ORDINAL: agreement.ordinal}
 
 
 @dataclass(frozen=True)
 class Said:
-    """One thing that one person said, comparable with what others said: unit, the question and what it was about."""
+    """One thing that one person said, comparable with what others said: unit, the question and what it was about.
+
+    kind, axis: what was asked. Only answers of one kind and one axis stand on one scale: `choice` (pairs of a choice or
+    ranking: won, tied, lost), `rating` (axis: which one), `rule` (axis: which one).
+    """
 
     unit: str
     question: str
     labeller: str
     value: float
+    kind: str
+    axis: str = ""
+
+    @property
+    def scale(self) -> str:
+        """Level of measurement: ratings are grades, whose order counts. Everything else names what was said."""
+        return ORDINAL if self.kind == RATING else NOMINAL
+
+
+CHOICE, RATING, RULE = "choice", "rating", "rule"
 
 
 def said(labels: Sequence[Label]) -> list[Said]:
     """All that can be compared between people: pairs of a ranking or a choice, axes, rules."""
     return [
-        Said(f"{label.question} {about}", label.question, label.comparison.verdict.rater or "", value)
+        Said(f"{label.question} {about}", label.question, label.comparison.verdict.rater or "", value, kind, axis)
         for label in labels
-        for about, value in _values(label.comparison)
+        for kind, axis, about, value in _values(label.comparison)
     ]
 
 
-def _values(comparison: Comparison) -> Iterator[tuple[str, float]]:
-    """(what about, 1 the first, 0 the second, ½ neither; or the rating, or 1 broken, 0 followed, ½ unsure)."""
+def _values(comparison: Comparison) -> Iterator[tuple[str, str, str, float]]:
+    """(kind, axis, what about, value): 1 the first, 0 the second, ½ neither; or the rating; or 1 broken, 0 followed, ½
+    unsure."""
     for first, second, won in outcomes(comparison):
-        yield f"{first} {second}", won
+        yield CHOICE, "", f"{first} {second}", won
     verdict = comparison.verdict
     for axis, by_id in verdict.ratings.items():
-        yield from ((f"{axis} {name}", value) for name, value in by_id.items())
+        yield from ((RATING, axis, f"{axis} {name}", value) for name, value in by_id.items())
     for rule, broken_by_id in verdict.rules.items():
         for name, broken in broken_by_id.items():
-            yield f"{rule} {name}", 0.5 if broken is None else float(broken)
+            yield RULE, rule, f"{rule} {name}", 0.5 if broken is None else float(broken)
 
 
 def outcomes(comparison: Comparison) -> Iterator[tuple[str, str, float]]:
@@ -85,10 +102,10 @@ def people(labels: Sequence[Label], checks: Sequence[Checked], skips: Counter[st
                 "answers": len(own),
                 "skips": skips[labeller],
                 "seconds": _seconds(own),
-                "with_others": _clustered(with_others.get(labeller, [])),
-                **{name: _wilson(found) for name, found in checked.items()},
-                "first_place": _wilson(first_place(own)),
-                "longer": _wilson(longer(own)),
+                "with_others": _share(with_others.get(labeller, [])),
+                **{name: _share(found) for name, found in checked.items()},
+                "first_place": _share(first_place(own)),
+                "longer": _share(longer(own)),
             }
         )
     return rows
@@ -161,24 +178,61 @@ def biases(labels: Sequence[Label]) -> list[dict[str, Any]]:
         for each in labels:
             by_person[each.comparison.verdict.rater or ""].append(each)
         found = [(person, float(value)) for person, own in by_person.items() for value in measure(own)]
-        rows.append({"name": name, "pairs": len(found), **_clustered(found)})
+        rows.append({"name": name, "pairs": len(found), **_share(found)})
     return rows
 
 
 def agreements(labels: Sequence[Label], checks: Sequence[Checked]) -> dict[str, Any]:
-    """Percentage, Krippendorff's alpha and the kappas of all pairs of people, beside what each keeps to themselves."""
-    ratings_UR, names = table(said(labels))
-    found: dict[str, Any] = {"units": len(ratings_UR), "people": names}
+    """How far people agree, of each kind of question and axis apart (`scales`), beside what each keeps to themselves.
+
+    Answers of different kinds never share a table: a coefficient over choices (0, 1) and grades (1 to 7) together
+    would find agreement in what was asked. The keys beside `scales` are those of the scale with the most units.
+    """
+    by_scale: dict[tuple[str, str], list[Said]] = defaultdict(list)
+    for each in said(labels):
+        by_scale[each.kind, each.axis].append(each)
+    names = sorted({each.labeller for found in by_scale.values() for each in found})
+    scales = [found for found in (agreement_of(each) for each in by_scale.values()) if found["units"]]
+    scales.sort(key=lambda each: (-each["units"], each["kind"], each["axis"]))
+    found: dict[str, Any] = {"units": 0, "people": names, "scales": scales}
     for purpose in ("repeat", "swap"):
         same = [(each.labeller, float(each.agrees)) for each in checks if each.purpose == purpose]
-        found[f"test_{purpose}"] = _clustered(same)
-    if not len(ratings_UR):
+        found[f"test_{purpose}"] = _share(same)
+    if not scales:
         return {**found, "why": "no question was answered by two people: set `wanted` to 2 or more for some of them"}
-    graded = len(np.unique(ratings_UR[~np.isnan(ratings_UR)])) > NOMINAL_MOST
-    alpha = agreement.krippendorff_alpha(ratings_UR, agreement.ordinal if graded else agreement.nominal)
-    found |= {"percent": agreement.percent_agreement(ratings_UR), "alpha": None if np.isnan(alpha) else alpha}
-    found |= {"scale": "ordinal" if graded else "nominal", "kappas": _kappas(ratings_UR, names)}
-    return found if alpha == alpha else {**found, "why": "everybody always said the same: chance explains nothing here"}
+    return {**found, **scales[0]}
+
+
+def agreement_of(answers: Sequence[Said]) -> dict[str, Any]:
+    """Of one kind and axis: percentage and Krippendorff's alpha with their intervals over questions, and the kappa of
+    every two people. units: what two people or more were asked."""
+    about: dict[str, Any] = {"kind": answers[0].kind, "axis": answers[0].axis, "scale": answers[0].scale}
+    ratings_UR, names = table(answers)
+    about["units"] = len(ratings_UR)
+    if not len(ratings_UR):
+        return about
+    clusters_U, same = unit_questions(answers), _with_others(answers)
+    pairs = [pair for found in same.values() for pair in found]
+    percent = share([value for _, value in pairs], [question for question, _ in pairs])
+    distance = DISTANCES[answers[0].scale]
+    alpha = intervals.jackknife(
+        lambda rows: agreement.krippendorff_alpha(ratings_UR[rows], distance), clusters_U, (-1.0, 1.0)
+    )
+    found = {**about, **percent.row("percent"), **alpha.row("alpha"), "kappas": _kappas(ratings_UR, names)}
+    return found if found["alpha"] is not None else {**found, "why": ALWAYS}
+
+
+ALWAYS = "everybody always said the same: chance explains nothing here"
+
+
+def unit_questions(found: Sequence[Said]) -> list[str]:
+    """The question of each row of `table`: what one question asks of several replies is one cluster."""
+    people: dict[str, set[str]] = defaultdict(set)
+    question: dict[str, str] = {}
+    for each in found:
+        people[each.unit].add(each.labeller)
+        question[each.unit] = each.question
+    return [question[unit] for unit, names in people.items() if len(names) > 1]
 
 
 def table(found: Sequence[Said]) -> tuple[np.ndarray, list[str]]:
@@ -220,18 +274,19 @@ def ratings(labels: Sequence[Label]) -> dict[str, Any]:
     np.add.at(wins_PP, (numbered[:, 1].astype(int), numbered[:, 0].astype(int)), 1 - numbered[:, 2])
     joined_P, people_ = ranking.connected(wins_PP), len(set(who))
     why = "" if people_ >= FEWEST_ANNOTATORS else no_interval(people_)
-    halves_P = np.full(len(names), np.nan)
-    strengths_P = ranking.bradley_terry(wins_PP)
+    found = [Estimate(float(each), np.nan, np.nan, people_) for each in ranking.bradley_terry(wins_PP)]
     if not why:
-        strengths_P, halves_P = ranking.clustered_strengths(numbered, who, len(names))
-    points_P, widths_P = ranking.POINTS_PER_NAT * strengths_P, ranking.POINTS_PER_NAT * halves_P
+        found = ranking.clustered_strengths(numbered, who, len(names))
+    points_P = [each.mapped(lambda nats: float(ranking.POINTS_PER_NAT * nats)).row("elo") for each in found]
     rows = [
         {
             "policy": name,
             "games": int(wins_PP[i].sum() + wins_PP[:, i].sum()),
-            "elo": round(float(points_P[i]), 1) if joined_P[i] else None,
-            "low": None if why or not joined_P[i] else round(float(points_P[i] - widths_P[i]), 1),
-            "high": None if why or not joined_P[i] else round(float(points_P[i] + widths_P[i]), 1),
+            **{
+                name: None if points_P[i][key] is None or not joined_P[i] else round(float(points_P[i][key] or 0), 1)
+                for name, key in (("elo", "elo"), ("low", "elo_low"), ("high", "elo_high"))
+            },
+            "n": people_,
         }
         for i, name in enumerate(names)
     ]
@@ -246,16 +301,10 @@ def no_interval(annotators: int) -> str:
     return f"{annotators} people answered: an interval of how far people differ takes {FEWEST_ANNOTATORS} or more."
 
 
-def _wilson(found: Sequence[bool]) -> dict[str, Any]:
+def _share(found: Sequence[bool] | Sequence[tuple[str, float]]) -> dict[str, Any]:
+    """Of independent answers, or of (cluster, value); n: clusters."""
     if not found:
-        return {"share": None, "low": None, "high": None, "of": 0}
-    low, high = intervals.wilson(sum(found), len(found))
-    return {"share": sum(found) / len(found), "low": low, "high": high, "of": len(found)}
-
-
-def _clustered(found: Sequence[tuple[str, float]]) -> dict[str, Any]:
-    """(cluster, value) -> their mean with its interval; Wilson's where there is one cluster or nothing scatters."""
-    if len({cluster for cluster, _ in found}) < 2 or len({value for _, value in found}) < 2:
-        return _wilson([value == 1.0 for _, value in found])
-    share, low, high = intervals.clustered([value for _, value in found], [cluster for cluster, _ in found])
-    return {"share": share, "low": max(0.0, low), "high": min(1.0, high), "of": len(found)}
+        return {"share": None, "low": None, "high": None, "of": 0, "n": 0}
+    pairs = [each if isinstance(each, tuple) else (str(place), float(each)) for place, each in enumerate(found)]
+    estimate = share([value for _, value in pairs], [cluster for cluster, _ in pairs])
+    return {"share": estimate.value, "low": estimate.low, "high": estimate.high, "of": len(found), "n": estimate.n}

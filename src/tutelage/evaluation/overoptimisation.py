@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tutelage.formulas import best_of_n, intervals, overoptimisation
+from tutelage.formulas.intervals import Estimate
 
 GRID = 30  # points of a drawn curve
 
@@ -64,9 +65,7 @@ class Optimised:
             "sqrt_kl_at_peak": float(distance_C[peak]),
             "gold_peak": float(held_C[peak] - held_C[0]),
             "gold_at_end": float(held_C[-1] - held_C[0]),
-            "gold_drop": drop.drop,
-            "gold_drop_low": drop.low,
-            "gold_drop_high": drop.high,
+            **Estimate(drop.drop, drop.low, drop.high, drop.n).row("gold_drop"),
             "proxy_at_peak": float(proxy_C[peak] - proxy_C[0]),
             "proxy_at_end": float(proxy_C[-1] - proxy_C[0]),
         }
@@ -106,10 +105,8 @@ def found_in(
     return {
         "seeds": len(fewest.all("ppo")),
         "seconds_total": round(sum(each["seconds"] for each in summaries.values()), 1),
-        "fall_of_gold": "shown" if smallest["gold_drop_low"] > 0 else "not shown",
-        "gold_drop_at_fewest_labels": smallest["gold_drop"],
-        "gold_drop_at_fewest_labels_low": smallest["gold_drop_low"],
-        "gold_drop_at_fewest_labels_high": smallest["gold_drop_high"],
+        "fall_of_gold": "shown" if (smallest["gold_drop_low"] or 0.0) > 0 else "not shown",
+        **{f"gold_drop_at_fewest_labels{end}": smallest[f"gold_drop{end}"] for end in ("", "_low", "_high", "_n")},
         "settings": rows,
         "ensembles": [against_single(fewest, name) for name in ENSEMBLES if fewest.all(f"ppo-{name}")],
         "stop_at_peak": [stopped_row(fewest, labels) for labels in held_out_labels],
@@ -139,29 +136,25 @@ class Runs:
 
 
 def setting_row(of: Runs) -> dict[str, Any]:
-    """Fits over all seeds' points; peak, end and fall as means over seeds, the fall's interval by Student's t."""
+    """Fits over all seeds' points, a seed a cluster; everything else as means over seeds, intervals by Student's t."""
     runs, proxies = of.all("ppo"), of.all("proxy")
     fits = {"bon": fitted(of.best_of_n, overoptimisation.fit_best_of_n)}
     fits["rl"] = fitted(runs, overoptimisation.fit_reinforcement)
-    drop, low, high = intervals.t_interval([run["gold_drop"] for run in runs])
-    rise, rise_low, rise_high = intervals.t_interval([run["proxy_at_end"] - run["proxy_at_peak"] for run in runs])
+    drop = over_seeds([run["gold_drop"] for run in runs])
+    rise = over_seeds([run["proxy_at_end"] - run["proxy_at_peak"] for run in runs])
     means = ("gold_peak", "gold_at_end", "proxy_at_end", "sqrt_kl_at_peak")
     row: dict[str, Any] = {
         "labels": of.setting["labels"],
         "width": of.setting["width"],
         "seeds": len(runs),
         "proxy_parameters": proxies[0]["proxy_parameters"],
-        "accuracy": float(np.mean([each["accuracy"] for each in proxies])),
+        **over_seeds([each["accuracy"] for each in proxies]).row("accuracy"),
         **{name: float(np.mean([run[name] for run in runs])) for name in means},
-        "gold_drop": drop,
-        "gold_drop_low": low,
-        "gold_drop_high": high,
-        "proxy_rise_after_peak": rise,
-        "proxy_rise_after_peak_low": rise_low,
-        "proxy_rise_after_peak_high": rise_high,
+        **drop.row("gold_drop"),
+        **rise.row("proxy_rise_after_peak"),
     }
     for name, fit in fits.items():
-        row |= {f"{each}_{name}": getattr(fit, each) for each in FITTED}
+        row |= {f"{each}_{name}": finite(getattr(fit, each)) for each in FITTED} | {f"runs_{name}": fit.n}
         row |= {f"r2_{name}": fit.r_squared, f"sqrt_kl_of_fitted_peak_{name}": fit.peak and fit.peak.distance}
     return row
 
@@ -170,10 +163,16 @@ FITTED = ("alpha", "alpha_low", "alpha_high", "beta", "beta_low", "beta_high")
 
 
 def fitted(points: Sequence[Mapping[str, Any]], fit: Any) -> overoptimisation.Fit:
-    """The form through every seed's points beyond the initial policy."""
+    """The form through every seed's points beyond the initial policy; the points of a seed are one cluster."""
     distances, gold = (np.concatenate([each[name] for each in points]) for name in ("sqrt_kl", "gold"))
+    seeds = np.repeat(np.arange(len(points)), [len(each["gold"]) for each in points])
     beyond = distances > 1e-3
-    return fit(distances[beyond], gold[beyond])
+    return fit(distances[beyond], gold[beyond], runs_N=seeds[beyond])
+
+
+def finite(value: float) -> float | None:
+    """None for an end of an interval that is not known, since JSON has no word for it."""
+    return value if np.isfinite(value) else None
 
 
 def against_single(of: Runs, name: str) -> dict[str, Any]:
@@ -182,26 +181,34 @@ def against_single(of: Runs, name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name}
     for what in ("gold_peak", "gold_at_end"):
         mine, single = ([float(run[what]) for run in each] for each in (ours, theirs))
-        difference, low, high = intervals.paired_difference(mine, single)
         row |= {what: float(np.mean(mine)), f"{what}_single": float(np.mean(single))}
-        row |= {f"{what}_gain": difference, f"{what}_gain_low": low, f"{what}_gain_high": high}
+        row |= paired(mine, single).row(f"{what}_gain")
     return row
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """The mean with Student's t; no interval of one seed."""
+    return intervals.t_interval(values) if len(values) > 1 else intervals.mean_interval(values)
+
+
+def paired(mine: Sequence[float], theirs: Sequence[float]) -> Estimate:
+    """The mean difference, seed by seed."""
+    return over_seeds([one - other for one, other in zip(mine, theirs, strict=True)])
 
 
 def stopped_row(of: Runs, held_out_labels: int) -> dict[str, Any]:
     """What stopping at the held-out score's peak saved against running on, paired by seed."""
     stopped, on = of.all(f"ppo-stopped-{held_out_labels}"), of.all("ppo")
+    held_out = of.all(f"held-out-{held_out_labels}")
     ended, ran_on = ([float(run["gold_at_end"]) for run in each] for each in (stopped, on))
-    saved, low, high = intervals.paired_difference(ended, ran_on)
+    saved = paired(ended, ran_on)
     return {
         "held_out_labels": held_out_labels,
-        "held_out_accuracy": float(np.mean([each["accuracy"] for each in of.all(f"held-out-{held_out_labels}")])),
+        **over_seeds([each["accuracy"] for each in held_out]).row("held_out_accuracy"),
         "gold_stopped": float(np.mean(ended)),
         "gold_running_on": float(np.mean(ran_on)),
         "gold_at_best": float(np.mean([run["gold_peak"] for run in on])),
-        "saved": saved,
-        "saved_low": low,
-        "saved_high": high,
+        **saved.row("saved"),
         "steps_stopped": float(np.mean([run["steps"] for run in stopped])),
         "steps_running_on": float(np.mean([run["steps"] for run in on])),
     }

@@ -9,10 +9,9 @@ import numpy as np
 
 from tutelage.data.questions import Question
 from tutelage.evaluation.accuracy import accuracy_share
-from tutelage.evaluation.judged import JudgedPairs, named, named_share, share
+from tutelage.evaluation.judged import JudgedPairs
 from tutelage.formulas import agreement, intervals
-
-DRAWS = 300
+from tutelage.formulas.intervals import share
 
 
 def ceiling(questions: Sequence[Question], pairs: JudgedPairs) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def ceiling(questions: Sequence[Question], pairs: JudgedPairs) -> dict[str, Any]
         "agreement": agreement.percent_agreement(ratings_UR),
         **_over_prompts("alpha", lambda rows: agreement.krippendorff_alpha(ratings_UR[rows]), voted),
         **_over_prompts("alpha_ordinal", lambda rows: _ordinal_alpha(ratings_UR[rows]), voted),
-        **_over_prompts("human_ceiling", lambda rows: agreement.human_ceiling(ratings_UR[rows])[0], voted),
+        **_ceiling(ratings_UR, voted),
         **_model_with_people(ratings_UR, voted),
         **_unanimous(ratings_UR, voted),
     }
@@ -65,7 +64,13 @@ def with_others(ratings_UR: np.ndarray, says_U: np.ndarray) -> tuple[np.ndarray,
 
 def _model_with_people(ratings_UR: np.ndarray, voted: JudgedPairs) -> dict[str, Any]:
     worth_N, units_N = with_others(ratings_UR, (np.sign(voted.differences_P) + 1) / 2)
-    return named_share("model_with_people", share(worth_N, voted.prompts_P[units_N]))
+    return share(worth_N, voted.prompts_P[units_N]).row("model_with_people")
+
+
+def _ceiling(ratings_UR: np.ndarray, voted: JudgedPairs) -> dict[str, Any]:
+    """Each person against the majority of the others, over prompts; the mean is that of `agreement.human_ceiling`."""
+    worth_N, units_N = agreement.with_majority(ratings_UR)
+    return share(worth_N, voted.prompts_P[units_N]).row("human_ceiling")
 
 
 def _ordinal_alpha(ratings_UR: np.ndarray) -> float:
@@ -73,10 +78,8 @@ def _ordinal_alpha(ratings_UR: np.ndarray) -> float:
 
 
 def _over_prompts(name: str, statistic: Callable[[np.ndarray], float], voted: JudgedPairs) -> dict[str, Any]:
-    """With its interval, where there are several prompts."""
-    if len(np.unique(voted.prompts_P)) < 2:
-        return named(name, statistic(np.arange(len(voted))), np.nan, np.nan)
-    return named(name, *intervals.bootstrapped(statistic, voted.prompts_P, DRAWS))
+    """A coefficient of at most 1, with its interval by the jackknife over prompts."""
+    return intervals.jackknife(statistic, voted.prompts_P, (-1.0, 1.0)).row(name)
 
 
 def _unanimous(ratings_UR: np.ndarray, voted: JudgedPairs) -> dict[str, Any]:
@@ -84,4 +87,4 @@ def _unanimous(ratings_UR: np.ndarray, voted: JudgedPairs) -> dict[str, Any]:
     agreed = voted.where(same_U & (voted.targets_P != 0.5))
     if not len(agreed):
         return {"unanimous": 0}
-    return {"unanimous": len(agreed), **named_share("accuracy_unanimous", accuracy_share(agreed))}
+    return {"unanimous": len(agreed), **accuracy_share(agreed).row("accuracy_unanimous")}

@@ -9,7 +9,7 @@ import numpy as np
 
 from tutelage.data.questions import Pair, Question
 from tutelage.evaluation.accuracy import accuracy, lengths
-from tutelage.evaluation.judged import judged_pairs, named
+from tutelage.evaluation.judged import judged_pairs
 from tutelage.formulas import intervals
 from tutelage.formulas.association import area_under_curve, rank_correlation
 
@@ -46,17 +46,24 @@ def _axis(questions: Sequence[Question], scores: Sequence[np.ndarray], axis: str
             return area_under_curve(values_N[rows], rated_N[rows] == grades[1])
         return rank_correlation(values_N[rows], rated_N[rows])
 
-    found = intervals.bootstrapped(lambda rows: statistic(scores_N, rows), prompts)
-    by_length = intervals.bootstrapped(lambda rows: statistic(characters_N, rows), prompts)
+    bounds, prompts_N = ((0.0, 1.0) if two else (-1.0, 1.0)), np.array(prompts)
+    rarer = fewer_prompts(prompts_N, rated_N == grades[1]) if two else None
+    found = intervals.jackknife(lambda rows: statistic(scores_N, rows), prompts_N, bounds, rarer)
+    by_length = intervals.jackknife(lambda rows: statistic(characters_N, rows), prompts_N, bounds, rarer)
     return {
         "ratings": len(rows),
         "prompts": len(set(prompts)),
         "mean": float(rated_N.mean()),
-        **named(name, *found),
-        **named(f"length_{name}", *by_length),
+        **found.row(name),
+        **by_length.row(f"length_{name}"),
         f"random_{name}": 0.5 if two else 0.0,
         **_within_prompts(questions, scores, axis),
     }
+
+
+def fewer_prompts(prompts_N: np.ndarray, good_N: np.ndarray) -> int:
+    """How many prompts an area under the curve can rest on: those that have the rarer one of the two kinds."""
+    return min(len(np.unique(prompts_N[good_N])), len(np.unique(prompts_N[~good_N])))
 
 
 def _within_prompts(questions: Sequence[Question], scores: Sequence[np.ndarray], axis: str) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tutelage.evaluation.judged import JudgedPairs, named, share
-from tutelage.formulas import calibration, intervals
+from tutelage.evaluation.judged import JudgedPairs
+from tutelage.formulas import calibration
 from tutelage.formulas.calibration import Bin
+from tutelage.formulas.intervals import Estimate, share
 
 GAPS = 5
 FOLDS = 2
@@ -50,7 +51,7 @@ def _repaired(pairs: JudgedPairs) -> dict[str, Any]:
     """The temperature of all pairs with its interval, and the error and bins after it, out of sample."""
     if not pairs.differences_P.any():
         return {}
-    fitted = named("temperature", *temperature(pairs))
+    fitted = temperature(pairs).row("temperature")
     halves_P = pairs.prompts_P % FOLDS
     divided_P = pairs.differences_P.copy()
     for fold in range(FOLDS):
@@ -70,18 +71,9 @@ def _repaired(pairs: JudgedPairs) -> dict[str, Any]:
     }
 
 
-def temperature(pairs: JudgedPairs, draws: int = 300) -> tuple[float, float, float]:
-    """(value, low, high) of the fitted temperature; its interval over prompts where one has several pairs."""
-
-    def fitted(rows: np.ndarray) -> float:
-        differences_N, targets_N = pairs.differences_P[rows], pairs.targets_P[rows]
-        return calibration.temperature(differences_N, targets_N).value if differences_N.any() else math.nan
-
-    found = calibration.temperature(pairs.differences_P, pairs.targets_P)
-    prompts = len(np.unique(pairs.prompts_P))
-    if prompts == len(pairs):
-        return found.value, found.low, found.high
-    return intervals.bootstrapped(fitted, pairs.prompts_P, draws) if prompts > 1 else (found.value, 0.0, math.inf)
+def temperature(pairs: JudgedPairs) -> Estimate:
+    """The fitted temperature, with its interval over prompts."""
+    return calibration.temperature(pairs.differences_P, pairs.targets_P, clusters_N=pairs.prompts_P)
 
 
 def _by_chance(bins: Sequence[Bin]) -> float:
@@ -99,7 +91,7 @@ def _rows(
     found = [share(agreed_P[inside_P], prompts_P[inside_P]) for inside_P in members]
     return [
         {"low": each.low, "high": each.high, "count": each.count, "mean": each.mean, "rate": each.rate}
-        | {"rate_low": one.low, "rate_high": one.high}
+        | {"rate_low": one.low, "rate_high": one.high, "rate_n": one.n}
         for each, one in zip(bins, found, strict=True)
     ]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tutelage.formulas import intervals
+from tutelage.formulas.intervals import Estimate
 
 PHRASE = 4  # words in a row that make a phrase
 Numbers = Callable[[list[str], list[str]], Sequence[float]]
@@ -26,25 +27,22 @@ class Judged:
     breaks: np.ndarray
     tokens: np.ndarray
 
-    def row(self) -> dict[str, float | str]:
+    def row(self) -> dict[str, float | str | None]:
         """Means with 95 % intervals, as they stand in summary.json under `methods`."""
-        mean, low, high = intervals.mean_interval(self.gold)
-        broken, broken_low, broken_high = intervals.mean_interval(self.breaks)
+        gold, broken = intervals.mean_interval(self.gold).row("gold"), intervals.share(self.breaks).row("policy_breaks")
         return {
             "name": self.name,
-            "gold_mean": mean,
-            "gold_low": low,
-            "gold_high": high,
+            "gold_mean": gold.pop("gold"),
+            **gold,
             "proxy_mean": float(self.proxy.mean()),
-            "policy_breaks_fraction": broken,
-            "policy_breaks_low": broken_low,
-            "policy_breaks_high": broken_high,
+            "policy_breaks_fraction": broken.pop("policy_breaks"),
+            **broken,
             "length_tokens": float(self.tokens.mean()),
         }
 
 
-def win_rate(first: Judged, second: Judged) -> tuple[float, float, float]:
-    """(rate, low, high): how often `first` has the higher gold score on the same prompt, ties counting half."""
+def win_rate(first: Judged, second: Judged) -> Estimate:
+    """How often `first` has the higher gold score on the same prompt, ties counting half."""
     difference = first.gold - second.gold
     wins, ties = int((difference > 0).sum()), int((difference == 0).sum())
     return intervals.win_rate(wins, ties, len(difference) - wins - ties)

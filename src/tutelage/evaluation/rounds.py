@@ -18,17 +18,14 @@ def policy_rows(
     elo = ranking.elo(np.stack([scores[name] for name in names], axis=1))
     rows = []
     for name, rating in zip(names, elo, strict=True):
-        mean, low, high = intervals.mean_interval(scores[name])
+        score, points = intervals.mean_interval(scores[name]).row("score"), rating.row("elo")
         words = float(np.mean([len(text.split()) for text in replies[name]]))
         rows.append(
             {
                 "name": name,
-                "score_mean": mean,
-                "score_low": low,
-                "score_high": high,
-                "elo": rating.points,
-                "elo_low": rating.low,
-                "elo_high": rating.high,
+                "score_mean": score.pop("score"),
+                **score,
+                **points,
                 "kl_nats_per_sequence": kl_nats[name],
                 "words": words,
             }
@@ -66,13 +63,20 @@ def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means of one round's policy; intervals are over seeds (Student's t), over prompts where all seeds say the same
     (one seed, or the first policy, which they share)."""
     found: dict[str, Any] = {"name": rows[0]["name"].split("-", 2)[-1]}
-    found |= {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "name"}
+    found |= {name: mean_of([row[name] for row in rows]) for name in rows[0] if name != "name"}
     for name, column in (("score", "score_mean"), ("elo", "elo")):
         values = [row[column] for row in rows]
+        found[f"{name}_n"] = rows[0].get(f"{name}_n")
         if len(set(values)) > 1:
-            _, low, high = intervals.t_interval(values)
-            found |= {f"{name}_low": low, f"{name}_high": high}
+            over = intervals.t_interval(values).row(name)
+            found |= {f"{name}{end}": over[f"{name}{end}"] for end in ("_low", "_high", "_n")}
     return found
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """None where one of them is open (an interval of Elo of a policy that always won)."""
+    numbers = [each for each in values if each is not None]
+    return float(np.mean(numbers)) if len(numbers) == len(values) else None
 
 
 def against_offline(online: Sequence[float], offline: Sequence[float]) -> dict[str, Any]:
@@ -80,5 +84,4 @@ def against_offline(online: Sequence[float], offline: Sequence[float]) -> dict[s
     found: dict[str, Any] = {"score_offline": float(np.mean(offline))}
     if len(online) < 2:
         return {**found, "gain_over_offline": online[0] - offline[0]}
-    gain, low, high = intervals.paired_difference(online, offline)
-    return {**found, "gain_over_offline": gain, "gain_over_offline_low": low, "gain_over_offline_high": high}
+    return {**found, **intervals.paired_difference(online, offline).row("gain_over_offline")}

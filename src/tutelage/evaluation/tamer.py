@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tutelage.formulas.intervals import paired_difference
+from tutelage.formulas.intervals import Estimate, mean_interval, share, t_interval
 
 LEARNED_STEPS = 200  # Gymnasium's limit for Mountain Car: a policy that needs fewer from every start has learned it
 WITHIN = 3  # games and attempts after which the papers compare
@@ -38,7 +38,7 @@ def summarised(seed: int, found: Mapping[str, Any], says: Mapping[str, str]) -> 
         "sarsa_games": sarsa_SG.shape[1],
         "sarsa_lines_last_20_games_mean": float(sarsa_SG[:, -20:].mean()),
         **learned(car),
-        "mountain_car_factor_nobody_is_late": ratio(tests(late), tests(car))[0],
+        **ratio(tests(late), tests(car)).row("mountain_car_factor_nobody_is_late"),
         "mountain_car_sarsa_attempts_to_match": attempts_to_match(other, learned_steps(car)),
         "lines_by_game": lines_SG.T.tolist(),
         "lines_by_game_median": np.median(lines_SG, axis=0).tolist(),
@@ -66,28 +66,24 @@ def games_to_match(lines_SG: np.ndarray, aim: float) -> int | None:
 def row(name: str, says: str, stage: Mapping[str, Any], main: Mapping[str, Any], third: int) -> dict[str, Any]:
     """One condition: its third game, and how many times the main condition's lines it has, paired by seed."""
     own_SG, main_SG = lines(stage), lines(main)
-    factor, low, high = ratio(own_SG[:, third], main_SG[:, third])
+    factor = ratio(own_SG[:, third], main_SG[:, third])
     placements = sum(sum(each["placements_by_game"]) for each in stage["rows"])
     return {
         "condition": name,
         "says": says,
         "lines_by_game_median": np.median(own_SG, axis=0).tolist(),
         "lines_game_3": sorted(own_SG[:, third].tolist()),
-        "factor": factor,
-        "factor_low": low,
-        "factor_high": high,
+        **factor.row("factor"),
         "seeds_below": int((own_SG[:, third] < main_SG[:, third]).sum()),
         "signals_a_placement": sum(each["signals"] for each in stage["rows"]) / placements,
     }
 
 
-def ratio(own_S: Sequence[float] | np.ndarray, other_S: Sequence[float] | np.ndarray) -> tuple[float, Any, Any]:
-    """(factor, low, high): e^mean of log((1 + own) / (1 + other)), Student's t over seeds; no interval of one seed."""
-    logs = np.log1p(np.asarray(own_S, dtype=float)), np.log1p(np.asarray(other_S, dtype=float))
-    if len(logs[0]) < 2:
-        return float(np.exp(logs[0] - logs[1]).mean()), None, None
-    centre, low, high = (float(np.exp(each)) for each in paired_difference(*logs))
-    return centre, low, high
+def ratio(own_S: Sequence[float] | np.ndarray, other_S: Sequence[float] | np.ndarray) -> Estimate:
+    """e^mean of log((1 + own) / (1 + other)), Student's t over seeds; no interval of one seed."""
+    logs_S = np.log1p(np.asarray(own_S, dtype=float)) - np.log1p(np.asarray(other_S, dtype=float))
+    found = t_interval(logs_S) if len(logs_S) > 1 else mean_interval(logs_S)
+    return found.mapped(lambda each: float(np.exp(each)))
 
 
 @dataclass
@@ -125,10 +121,12 @@ def learned(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     third = [each["steps_by_attempt"][min(WITHIN, len(each["steps_by_attempt"])) - 1] for each in rows]
     within = [each is not None and each <= WITHIN for each in first]
+    learned_within = share(np.array(within, dtype=np.float64)).row("mountain_car_learned_within_3")
     return {
         "mountain_car_third_attempt_median": float(np.median(third)),
         "mountain_car_third_attempt_highest": max(third),
-        "mountain_car_learned_within_3_fraction": float(np.mean(within)),
+        "mountain_car_learned_within_3_fraction": learned_within.pop("mountain_car_learned_within_3"),
+        **learned_within,
         "mountain_car_learned_after_attempts": first,
         "mountain_car_test_steps_after_3_median": learned_steps(rows),
     }

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from tutelage.formulas import intervals
 from tutelage.formulas.association import area_under_curve
 
-FOLDS, DRAWS = 5, 300
+FOLDS = 5
 WORDS_SHOWN = 6
 
 
@@ -60,11 +60,13 @@ def told_apart(first: Sequence[str], second: Sequence[str], groups: Sequence[str
     def area(rows: np.ndarray) -> float:
         return area_under_curve(scores_N[rows], second_N[rows])
 
-    found, low, high = intervals.bootstrapped(area, groups_N, DRAWS, seed)
+    rarer = min(len(np.unique(groups_N[second_N])), len(np.unique(groups_N[~second_N])))
+    found = intervals.jackknife(area, groups_N, (0.0, 1.0), rarer)
     names = np.asarray(model[0].get_feature_names_out())
     classifier: Any = model[1]
     order = np.argsort(classifier.coef_[0])
-    return ToldApart(found, low, high, tuple(names[order[:WORDS_SHOWN]]), tuple(names[order[::-1][:WORDS_SHOWN]]))
+    of_first, of_second = tuple(names[order[:WORDS_SHOWN]]), tuple(names[order[::-1][:WORDS_SHOWN]])
+    return ToldApart(found.value, found.low, found.high, of_first, of_second)
 
 
 def plain(text: str) -> str:

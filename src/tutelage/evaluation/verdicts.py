@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from tutelage.data.errors import InputError
 from tutelage.data.files import Row, read_rows
 from tutelage.data.records import Candidate, Comparison, Context, Verdict, candidate_id, explained
-from tutelage.evaluation.judged import named
 from tutelage.evaluation.win_rates import Judgements, Replies
 from tutelage.formulas import agreement
 
@@ -90,7 +89,7 @@ def among_people(answers: Answers) -> dict[str, Any]:
         **found,
         "agreement_among_people": agreement.percent_agreement(ratings_NR),
         "alpha_among_people": None if np.isnan(alpha) else alpha,
-        **named("human_ceiling", *agreement.human_ceiling(ratings_NR)),
+        **agreement.human_ceiling(ratings_NR).row("human_ceiling"),
     }
 
 

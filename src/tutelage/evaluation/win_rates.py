@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tutelage.evaluation.judged import named, named_share, share
-from tutelage.formulas import agreement, intervals, win_rate
+from tutelage.formulas import agreement, win_rate
+from tutelage.formulas.intervals import Estimate, share
 
 
 @dataclass(frozen=True)
@@ -84,49 +84,55 @@ def row(judged: Judgements, replies: Replies) -> dict[str, Any]:
         "judge": judged.name,
         "pairs": int(told_N.sum()),
         "ties": int((outcomes_N[told_N] == 0.5).sum()),
-        **named_share("win_rate", found),
-        **length_controlled(outcomes_N[told_N], replies.length_terms_N[told_N]),
-        **({} if judged.blind else swapped(judged)),
+        **found.row("win_rate"),
+        **length_controlled(outcomes_N[told_N], replies.length_terms_N[told_N], prompts_N[told_N]),
+        **({} if judged.blind else swapped(judged, prompts_N)),
         **scores,
     }
 
 
-def length_controlled(outcomes_N: np.ndarray, terms_N: np.ndarray) -> dict[str, Any]:
+def length_controlled(outcomes_N: np.ndarray, terms_N: np.ndarray, prompts_N: np.ndarray) -> dict[str, Any]:
     """Where length and preference can be told apart; else why not."""
     try:
-        return named("length_controlled", *win_rate.length_controlled(outcomes_N, terms_N))
+        found = win_rate.length_controlled(outcomes_N, terms_N, clusters_N=prompts_N)
+        return found.row("length_controlled")
     except ValueError as error:
         return {"not_length_controlled": str(error)}
 
 
-def swapped(judged: Judgements) -> dict[str, Any]:
+def swapped(judged: Judgements, prompts_N: np.ndarray) -> dict[str, Any]:
     """The pairs that were judged in both places; `swapped_pairs` alone where there are fewer than two."""
     both_N = ~(np.isnan(judged.shown_first_N) | np.isnan(judged.shown_second_N))
     if both_N.sum() < 2:
         return {"swapped_pairs": int(both_N.sum())}
-    found = win_rate.position_swapped(judged.shown_first_N, judged.shown_second_N)
+    found = win_rate.position_swapped(judged.shown_first_N, judged.shown_second_N, clusters_N=prompts_N)
+    rate = Estimate(found.rate, found.low, found.high, found.units)
+    advantage = Estimate(found.first_advantage, found.first_low, found.first_high, found.units)
     return {
         "swapped_pairs": found.pairs,
-        **named("swapped_win_rate", found.rate, found.low, found.high),
-        **named("first_advantage", found.first_advantage, found.first_low, found.first_high),
+        **rate.row("swapped_win_rate"),
+        **advantage.row("first_advantage"),
         "consistent_fraction": found.consistent_fraction,
     }
 
 
-def agreements(judges: Sequence[Judgements]) -> list[dict[str, Any]]:
+def agreements(judges: Sequence[Judgements], prompts: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """For every two judges, on the pairs that both judged: how often they say the same of won, tied, lost.
 
     kappa: beyond what their habits would give (Cohen 1960); None where both always say the same.
+    prompts: of each pair, where several pairs may be of one prompt
     """
     found = []
     for one, other in combinations(judges, 2):
         says_N2 = np.stack([np.sign(each.outcomes_N - 0.5) for each in (one, other)], axis=1)
-        says_N2 = says_N2[~np.isnan(says_N2).any(axis=1)]
+        both_N = ~np.isnan(says_N2).any(axis=1)
+        says_N2 = says_N2[both_N]
         if not len(says_N2):
             continue
         same_N = (says_N2[:, 0] == says_N2[:, 1]).astype(np.float64)
         kappa = agreement.cohen_kappa(says_N2[:, 0], says_N2[:, 1])
-        rate = named("agreement", float(same_N.mean()), *intervals.wilson(float(same_N.sum()), len(same_N)))
+        clusters_N = None if prompts is None else np.asarray(prompts)[both_N]
+        rate = share(same_N, clusters_N).row("agreement")
         about = {"judges": [one.name, other.name], "pairs": len(same_N)}
         found.append({**about, **rate, "kappa": None if np.isnan(kappa) else kappa})
     return found

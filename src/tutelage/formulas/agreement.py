@@ -95,24 +95,30 @@ def krippendorff_alpha(ratings_UR: np.ndarray, distance: Distance = nominal) -> 
     return 1 - (int(total_V.sum()) - 1) * observed / expected if expected else float("nan")
 
 
-def human_ceiling(ratings_UR: np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
-    """(share, low, high): how often one rater agrees with the majority of the others; the ratings of a unit cluster.
+def human_ceiling(ratings_UR: np.ndarray, confidence: float = 0.95) -> intervals.Estimate:
+    """How often one rater agrees with the majority of the others; the ratings of a unit are one cluster.
 
     Where k values share the majority, agreeing with one of them is worth 1/k. Every rating with another beside it
     counts. A model that agrees with the majority as often is as good as one more person.
     """
+    worth_N, units_N = with_majority(ratings_UR)
+    units = len(np.unique(units_N))
+    if units < 2:
+        raise ValueError(f"an interval needs two units that were rated twice, got {units}")
+    return intervals.share(worth_N, units_N, confidence)
+
+
+def with_majority(ratings_UR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """([N] how far each rating is that of most others of its unit, 1/k where k values lead; [N] index of its unit)."""
     counts_UV, _ = counts(ratings_UR)
-    counts_UV = counts_UV[counts_UV.sum(axis=1) >= 2]
-    if len(counts_UV) < 2:
-        raise ValueError(f"an interval needs two units that were rated twice, got {len(counts_UV)}")
+    rated_U = np.flatnonzero(counts_UV.sum(axis=1) >= 2)
+    counts_UV = counts_UV[rated_U]
     others_UVV = counts_UV[:, None, :] - np.eye(counts_UV.shape[1], dtype=counts_UV.dtype)
     majority_UVV = others_UVV == others_UVV.max(axis=2, keepdims=True)
     worth_UV = np.einsum("uvv->uv", majority_UVV) / majority_UVV.sum(axis=2)
     unit_N, value_N = np.nonzero(counts_UV)
     repeat_N = counts_UV[unit_N, value_N]
-    worth_N, units_N = np.repeat(worth_UV[unit_N, value_N], repeat_N), np.repeat(unit_N, repeat_N)
-    share, low, high = intervals.clustered(worth_N, units_N, confidence)
-    return share, max(0.0, low), min(1.0, high)
+    return np.repeat(worth_UV[unit_N, value_N], repeat_N), rated_U[np.repeat(unit_N, repeat_N)]
 
 
 def _beyond_chance(observed: float, expected: float) -> float:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
-from scipy.special import expit, ndtri  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import expit, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from tutelage.formulas import intervals
+from tutelage.formulas.intervals import Estimate
 
 TENTHS = tuple(i / 10 for i in range(11))
 
@@ -22,7 +23,7 @@ TENTHS = tuple(i / 10 for i in range(11))
 class Bin:
     """Judgements with low ≤ x < high (the last bin holds its high end).
 
-    mean: of x; rate: how often it came true, a tie being half; rate_low, rate_high: its Wilson interval
+    mean: of x; rate: how often it came true, a tie being half; rate_low, rate_high: its interval (`intervals.share_of`)
     """
 
     low: float
@@ -86,25 +87,22 @@ def accuracy_by_gap(
     return _table(gaps_N, agreed_N, np.asarray(equal_counts(gaps_N, bins)), confidence)
 
 
-@dataclass(frozen=True)
-class Temperature:
-    """Scores are to be divided by value. (low, high): its interval. Above 1 the scores are too sure of themselves.
-
-    inf: the scores say nothing of the answers (or the opposite). 0: they say every answer right, and no temperature is
-    the likeliest; the interval is then (0, inf).
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-def temperature(differences_N: np.ndarray, targets_N: np.ndarray, confidence: float = 0.95) -> Temperature:
+def temperature(
+    differences_N: np.ndarray,
+    targets_N: np.ndarray,
+    confidence: float = 0.95,
+    clusters_N: np.ndarray | None = None,
+) -> Estimate:
     """The T that makes σ(Δ / T) likeliest (Platt 1999; Guo et al. 2017): one slope s = 1/T of a logistic regression.
 
-    Its interval is that of s, s ± z · √(Σ Δ² (p − σ)²) / Σ Δ² σ(1 − σ), turned over: robust, so soft targets may stand.
+    Scores are to be divided by T; above 1 they are too sure of themselves. inf: the scores say nothing of the answers
+    (or the opposite). 0: they say every answer right, no temperature is the likeliest, and the interval is (0, inf).
 
-    differences_N: [N] first − second; targets_N: [N] P(first preferred)
+    The interval is that of s, turned over: s ± t · √Var on G − 1 degrees of freedom, by the jackknife over G clusters,
+    each left out by one step of Newton's method (CR3 of MacKinnon & White 1985). It is robust, so soft targets may
+    stand. None with fewer than `intervals.FEWEST_CLUSTERS` clusters.
+
+    differences_N: [N] first − second; targets_N: [N] P(first preferred); clusters_N: [N] such as the prompt of each
     """
     _check(differences_N, targets_N)
     told_N = differences_N != 0
@@ -112,14 +110,21 @@ def temperature(differences_N: np.ndarray, targets_N: np.ndarray, confidence: fl
         raise ValueError(
             "all scores are equal, so no temperature changes what they say; give pairs whose scores differ"
         )
+    clusters_N = np.arange(len(differences_N)) if clusters_N is None else np.asarray(clusters_N)
+    names, place_N = np.unique(clusters_N, return_inverse=True)
+    groups, few = len(names), len(names) < intervals.FEWEST_CLUSTERS
     if folded(differences_N, targets_N)[1][told_N].min() == 1:
-        return Temperature(0.0, 0.0, np.inf)
+        return Estimate(0.0, np.nan, np.nan, groups) if few else Estimate(0.0, 0.0, np.inf, groups)
     sharpness = _likeliest_sharpness(differences_N, targets_N)
+    if few:
+        return Estimate(_inverse(sharpness), np.nan, np.nan, groups)
     expected_N = np.asarray(expit(sharpness * differences_N))
-    scatter = float((differences_N**2 * (targets_N - expected_N) ** 2).sum())
-    information = float((differences_N**2 * expected_N * (1 - expected_N)).sum())
-    half = float(ndtri(0.5 + confidence / 2)) * np.sqrt(scatter) / information
-    return Temperature(_inverse(sharpness), _inverse(sharpness + half), _inverse(sharpness - half))
+    slopes_G = np.bincount(place_N, weights=differences_N * (targets_N - expected_N))
+    information_G = np.bincount(place_N, weights=differences_N**2 * expected_N * (1 - expected_N))
+    rest_G = np.maximum(information_G.sum() - information_G, 1e-300)
+    deviation = float(np.sqrt((groups - 1) / groups * ((slopes_G / rest_G) ** 2).sum()))
+    half = float(stdtrit(groups - 1, 0.5 + confidence / 2)) * deviation
+    return Estimate(_inverse(sharpness), _inverse(sharpness + half), _inverse(sharpness - half), groups)
 
 
 def _likeliest_sharpness(differences_N: np.ndarray, targets_N: np.ndarray) -> float:
@@ -147,9 +152,9 @@ def _table(values_N: np.ndarray, outcomes_N: np.ndarray, edges: np.ndarray, conf
     for place in np.unique(place_N):
         inside_N = place_N == place
         count, happened = int(inside_N.sum()), float(outcomes_N[inside_N].sum())
-        low, high = intervals.wilson(happened, count, confidence)
+        rate = intervals.share_of(happened, count, confidence)
         mean = float(values_N[inside_N].mean())
-        bins.append(Bin(float(edges[place]), float(edges[place + 1]), count, mean, happened / count, low, high))
+        bins.append(Bin(float(edges[place]), float(edges[place + 1]), count, mean, *rate))
     return bins
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
+from tutelage.formulas.intervals import Estimate
+
 EXPONENTS: np.ndarray = np.linspace(0.0, 2.0, 201)
 
 
@@ -58,8 +60,8 @@ def expected_gain(
     values_N: Sequence[float] | np.ndarray,
     more: float = 1000,
     confidence: float = 0.95,
-) -> tuple[float, float, float]:
-    """(gain, low, high): how much y rises by the next `more` labels beyond the largest count; below 0 for a loss.
+) -> Estimate:
+    """How much y rises by the next `more` labels beyond the largest count; below 0 for a loss. n: points (models).
 
     Profile interval: every gain g whose best curve has Σ residual² ≤ least · (1 + t² / (n − 3)), t Student's on n − 3.
     """
@@ -76,7 +78,8 @@ def expected_gain(
     kept_C = room_C >= 0
     half_C = np.sqrt(room_C[kept_C] / spreads_C[kept_C]) * steps_C[kept_C]
     gains_C = slopes_C[kept_C] * steps_C[kept_C]
-    return float(slopes_C[0] * steps_C[0]), float((gains_C - half_C).min()), float((gains_C + half_C).max())
+    low, high = float((gains_C - half_C).min()), float((gains_C + half_C).max())
+    return Estimate(float(slopes_C[0] * steps_C[0]), low, high, len(labels_N))
 
 
 def _efolds(ratio: np.ndarray | float, exponent: np.ndarray | float) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit, xlogy  # pyright: ignore[reportMissingTypeStubs]
@@ -28,8 +29,10 @@ class Peak:
 
 @dataclass(frozen=True)
 class Fit:
-    """(α, β) with their intervals, on n − 2 degrees of freedom.
+    """(α, β) with their intervals: on n − 2 degrees of freedom where the points are independent, over runs where the
+    points of one run (a seed's curve) are clusters. NaN ends: one run, so nobody knows how far another would differ.
 
+    n: points, or runs
     r_squared: 1 − Σ w (R − fit)² / Σ w (R − mean)², against the weighted mean of R. The forms have no constant, so it
     can be below 0 (worse than the mean); NaN where all R are equal.
     peak: None where the curve rises without end (β ≤ 0), so that no finite peak follows from these points.
@@ -43,6 +46,7 @@ class Fit:
     beta_high: float
     r_squared: float
     peak: Peak | None
+    n: int
 
 
 def best_of_n_form(distances: np.ndarray, alpha: float, beta: float) -> np.ndarray:
@@ -79,11 +83,16 @@ def fit_best_of_n(
     rewards_N: Sequence[float] | np.ndarray,
     weights_N: Sequence[float] | np.ndarray | None = None,
     confidence: float = 0.95,
+    runs_N: Sequence[object] | np.ndarray | None = None,
 ) -> Fit:
-    """(α, β) of `best_of_n_form` from N ≥ 3 points; weights: how much each counts, 1 / variance of its reward."""
+    """(α, β) of `best_of_n_form` from N ≥ 3 points; weights: how much each counts, 1 / variance of its reward.
+
+    runs_N: the run (seed) of each point, where points of one run are not independent
+    """
     distances_N = np.asarray(distances_N, dtype=np.float64)
     columns_N2 = np.stack([distances_N, -(distances_N**2)], axis=1)
-    return _fit(columns_N2, np.asarray(rewards_N, dtype=np.float64), weights_N, confidence, best_of_n_peak)
+    rewards_N = np.asarray(rewards_N, dtype=np.float64)
+    return _fit(columns_N2, rewards_N, _Points(weights_N, runs_N), confidence, best_of_n_peak)
 
 
 def fit_reinforcement(
@@ -91,30 +100,47 @@ def fit_reinforcement(
     rewards_N: Sequence[float] | np.ndarray,
     weights_N: Sequence[float] | np.ndarray | None = None,
     confidence: float = 0.95,
+    runs_N: Sequence[object] | np.ndarray | None = None,
 ) -> Fit:
-    """(α, β) of `reinforcement_form` from N ≥ 3 points; weights: how much each counts, 1 / variance of its reward."""
+    """(α, β) of `reinforcement_form` from N ≥ 3 points; weights: how much each counts, 1 / variance of its reward.
+
+    runs_N: the run (seed) of each point, where points of one run are not independent
+    """
     distances_N = np.asarray(distances_N, dtype=np.float64)
     columns_N2 = np.stack([distances_N, -np.asarray(xlogy(distances_N, distances_N))], axis=1)
-    return _fit(columns_N2, np.asarray(rewards_N, dtype=np.float64), weights_N, confidence, reinforcement_peak)
+    rewards_N = np.asarray(rewards_N, dtype=np.float64)
+    return _fit(columns_N2, rewards_N, _Points(weights_N, runs_N), confidence, reinforcement_peak)
+
+
+class _Points(NamedTuple):
+    weights_N: Sequence[float] | np.ndarray | None
+    runs_N: Sequence[object] | np.ndarray | None
 
 
 def _fit(
     columns_N2: np.ndarray,
     rewards_N: np.ndarray,
-    weights_N: Sequence[float] | np.ndarray | None,
+    points: _Points,
     confidence: float,
     peak: Callable[[float, float], Peak | None],
 ) -> Fit:
-    """Weighted least squares: Cov(α, β) = s² (XᵀWX)⁻¹, s² = Σ w · residual² / (n − 2)."""
-    weights = np.ones(len(rewards_N)) if weights_N is None else np.asarray(weights_N, dtype=np.float64)
+    """Weighted least squares: Cov(α, β) = s² (XᵀWX)⁻¹, s² = Σ w · residual² / (n − 2); over runs, the jackknife."""
+    given = points.weights_N
+    weights = np.ones(len(rewards_N)) if given is None else np.asarray(given, dtype=np.float64)
     _check(columns_N2, rewards_N, weights)
     inverse_22 = np.linalg.inv(columns_N2.T @ (weights[:, None] * columns_N2))
     root_N1 = np.sqrt(weights)[:, None]
     found_2 = np.linalg.lstsq(root_N1 * columns_N2, root_N1[:, 0] * rewards_N, rcond=None)[0]
     unexplained = float(weights @ (rewards_N - columns_N2 @ found_2) ** 2)
     scatter = float(weights @ (rewards_N - np.average(rewards_N, weights=weights)) ** 2)
-    free = int((weights > 0).sum()) - 2
-    half_2 = float(stdtrit(free, 0.5 + confidence / 2)) * np.sqrt(unexplained / free * np.diag(inverse_22))
+    count, variance_2 = int((weights > 0).sum()), np.full(2, np.nan)
+    free = count - 2
+    if points.runs_N is None:
+        variance_2 = unexplained / free * np.diag(inverse_22)
+    else:
+        count, variance_2 = _between_runs(root_N1 * columns_N2, root_N1[:, 0] * rewards_N, points.runs_N)
+        free = count - 1
+    half_2 = float(stdtrit(max(1, free), 0.5 + confidence / 2)) * np.sqrt(variance_2)
     alpha, beta = (float(each) for each in found_2)
     return Fit(
         alpha=alpha,
@@ -125,7 +151,27 @@ def _fit(
         beta_high=beta + float(half_2[1]),
         r_squared=1 - unexplained / scatter if scatter > 0 else float("nan"),
         peak=peak(alpha, beta),
+        n=count,
     )
+
+
+def _between_runs(
+    columns_N2: np.ndarray, rewards_N: np.ndarray, runs_N: Sequence[object] | np.ndarray
+) -> tuple[int, np.ndarray]:
+    """(runs, [2] variance of (α, β)): (G − 1) / G · Σ_g (θ without run g − their mean)²; NaN of one run."""
+    names, place_N = np.unique(np.asarray(runs_N), return_inverse=True)
+    if len(place_N) != len(rewards_N):
+        raise ValueError(f"each point needs its run, got {len(rewards_N)} points and {len(place_N)} runs")
+    if len(names) < 2:
+        return len(names), np.full(2, np.nan)
+    without_G2 = np.stack(
+        [
+            np.linalg.lstsq(columns_N2[place_N != run], rewards_N[place_N != run], rcond=None)[0]
+            for run in range(len(names))
+        ]
+    )
+    moved_G2 = without_G2 - without_G2.mean(axis=0)
+    return len(names), (len(names) - 1) / len(names) * (moved_G2**2).sum(axis=0)
 
 
 def _check(columns_N2: np.ndarray, rewards_N: np.ndarray, weights_N: np.ndarray) -> None:
@@ -148,12 +194,14 @@ def _check(columns_N2: np.ndarray, rewards_N: np.ndarray, weights_N: np.ndarray)
 
 @dataclass(frozen=True)
 class Drop:
-    """checkpoint: the best one on the first half; drop: its mean on the second half minus that of the last one."""
+    """checkpoint: the best one on the first half; drop: its mean on the second half minus that of the last one; n:
+    prompts of the second half"""
 
     checkpoint: int
     drop: float
     low: float
     high: float
+    n: int
 
 
 def held_out_drop(first_half_CP: np.ndarray, second_half_CP: np.ndarray, confidence: float = 0.95) -> Drop:
@@ -168,7 +216,10 @@ def held_out_drop(first_half_CP: np.ndarray, second_half_CP: np.ndarray, confide
         raise ValueError(
             f"both halves need the same checkpoints, got {len(first_half_CP)} and {len(second_half_CP)} of them"
         )
-    if not np.isfinite(first_half_CP).all():
+    if not (np.isfinite(first_half_CP).all() and np.isfinite(second_half_CP).all()):
         raise ValueError("gold scores must be finite; leave the prompts out that have none, at every checkpoint")
-    best = int(first_half_CP.mean(axis=1).argmax())
-    return Drop(best, *intervals.paired_difference(second_half_CP[best], second_half_CP[-1], confidence))
+    best, prompts = int(first_half_CP.mean(axis=1).argmax()), second_half_CP.shape[1]
+    if best == len(second_half_CP) - 1:  # the last one is the best one: it did not fall
+        return Drop(best, 0.0, 0.0, 0.0, prompts)
+    found = intervals.paired_difference(second_half_CP[best], second_half_CP[-1], confidence)
+    return Drop(best, found.value, found.low, found.high, prompts)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from tutelage.formulas import intervals
+from tutelage.formulas.intervals import Estimate
 
 POINTS_PER_NAT = 400.0 / np.log(10.0)
 RIDGE = 1e-3  # keeps whoever never lost (or never won) finite: a prior of deviation about 32 nats
-
-
-@dataclass(frozen=True)
-class Rating:
-    """Elo points above the first player, whose rating is 0; 400 points are odds of ten to one."""
-
-    points: float
-    low: float
-    high: float
 
 
 def bradley_terry(wins_PP: np.ndarray) -> np.ndarray:
@@ -71,13 +64,12 @@ def connected(wins_PP: np.ndarray) -> np.ndarray:
 
 def clustered_strengths(
     games_N3: np.ndarray, clusters_N: Sequence[object] | np.ndarray, players: int, confidence: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """([P] strengths in nats, the first one 0; [P] half-widths) where the games of one cluster, such as the answers of
-    one annotator, resemble each other: people have tastes of their own for players.
+) -> list[Estimate]:
+    """Strengths in nats, the first one 0, where the games of one cluster, such as the answers of one annotator,
+    resemble each other: people have tastes of their own for players.
 
-    Jackknife over clusters, θ_g the fit without cluster g (Efron & Stein 1981; CR3 of MacKinnon & White 1985):
-
-        Var θ = (G − 1) / G · Σ_g (θ_g − θ)²,   half = t_{G−1} · √Var
+    Jackknife over clusters, each strength as the probability σ(strength) of beating the first player, so that whoever
+    never lost has an interval that is open above (`intervals.jackknife`).
 
     games_N3: [N, 3] first player, second player, share of the win that goes to the first (1, ½, 0)
     """
@@ -85,33 +77,56 @@ def clustered_strengths(
     names, place_N = np.unique(np.asarray(clusters_N), return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"how far annotators differ shows in two or more of them, got {len(names)}")
-    wins_GPP = np.zeros((len(names), players, players))
-    first_N, second_N = games_N3[:, 0].astype(int), games_N3[:, 1].astype(int)
-    np.add.at(wins_GPP, (place_N, first_N, second_N), games_N3[:, 2])
-    np.add.at(wins_GPP, (place_N, second_N, first_N), 1.0 - games_N3[:, 2])
-    total_PP = wins_GPP.sum(axis=0)
-    strengths_P = bradley_terry(total_PP)
-    without_GP = np.stack([bradley_terry(total_PP - each_PP) for each_PP in wins_GPP])
-    groups = len(names)
-    variance_P = (groups - 1) / groups * ((without_GP - strengths_P) ** 2).sum(axis=0)
-    return strengths_P, float(stdtrit(groups - 1, 0.5 + confidence / 2)) * np.sqrt(variance_P)
+    first_N, second_N, won_N = games_N3[:, 0].astype(int), games_N3[:, 1].astype(int), games_N3[:, 2]
+
+    def wins(rows: np.ndarray) -> np.ndarray:
+        wins_PP = np.zeros((players, players))
+        np.add.at(wins_PP, (first_N[rows], second_N[rows]), won_N[rows])
+        np.add.at(wins_PP, (second_N[rows], first_N[rows]), 1.0 - won_N[rows])
+        return wins_PP
+
+    return _over_clusters(wins, place_N, players, confidence)
 
 
-def elo(
-    scores_NP: np.ndarray, clusters_N: Sequence[object] | np.ndarray | None = None, draws: int = 500, seed: int = 0
-) -> list[Rating]:
-    """Ratings of P players who all did the same N tasks: on each, whoever scored higher beat the other.
+def elo(scores_NP: np.ndarray, clusters_N: Sequence[object] | np.ndarray | None = None) -> list[Estimate]:
+    """Elo points above the first of P players who all did the same N tasks: on each, whoever scored higher beat the
+    other; 400 points are odds of ten to one.
 
-    Intervals: 95 %, bootstrap over tasks, or over the clusters (prompts, people) that tasks belong to.
+    Intervals: 95 %, over tasks, or over the clusters (prompts, people) that tasks belong to.
     """
     outcomes_NPP = 0.5 + 0.5 * np.sign(scores_NP[:, :, None] - scores_NP[:, None, :])
     clusters_N = np.arange(len(scores_NP)) if clusters_N is None else clusters_N
+    found = _over_clusters(lambda rows: outcomes_NPP[rows].sum(axis=0), clusters_N, scores_NP.shape[1], 0.95)
+    return [each.mapped(lambda nats: float(POINTS_PER_NAT * nats)) for each in found]
 
-    def points(player: int, rows: np.ndarray) -> float:
-        return float(POINTS_PER_NAT * bradley_terry(outcomes_NPP[rows].sum(axis=0))[player])
 
-    found = [Rating(0.0, 0.0, 0.0)]
-    for player in range(1, scores_NP.shape[1]):
-        value = intervals.bootstrapped(lambda rows, player=player: points(player, rows), clusters_N, draws, seed)
-        found.append(Rating(*value))
+def _over_clusters(
+    wins: Callable[[np.ndarray], np.ndarray],
+    clusters_N: Sequence[object] | np.ndarray,
+    players: int,
+    confidence: float,
+) -> list[Estimate]:
+    """Strengths in nats with their intervals. wins: rows -> [P, P] who beat whom how often"""
+    fitted: dict[bytes, np.ndarray] = {}
+
+    def chance(player: int, rows: np.ndarray) -> float:
+        """σ(strength); every player asks for the same rows, which are fitted once."""
+        key = hashlib.sha256(rows.tobytes()).digest()
+        if key not in fitted:
+            fitted[key] = np.asarray(expit(bradley_terry(wins(rows))))
+        return float(fitted[key][player])
+
+    groups = len(np.unique(np.asarray(clusters_N)))
+    found = [Estimate(0.0, 0.0, 0.0, groups)]
+    for player in range(1, players):
+        value = intervals.jackknife(
+            lambda rows, player=player: chance(player, rows), clusters_N, (0.0, 1.0), confidence=confidence
+        )
+        found.append(value.mapped(_log_odds))
     return found
+
+
+def _log_odds(chance: float) -> float:
+    if not 0 < chance < 1:
+        return chance if math.isnan(chance) else math.copysign(math.inf, chance - 0.5)
+    return math.log(chance / (1 - chance))

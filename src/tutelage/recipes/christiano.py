@@ -133,9 +133,12 @@ def preferences_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[
         "labels_incomparable": len(interview.dropped),
         "labels_lost": lost,
         "reward_correlation": correlation([(work.score(batch), batch) for batch in seen]),
-        "reward_held_out_accuracy": stage.latest["reward_model_held_out_accuracy"],
+        **{f"reward_held_out_accuracy{end}": stage.latest.get(f"{HELD}{end}") for end in ("", "_low", "_high", "_n")},
         "environment_steps": scene.task.steps_of(scene.ppo),
     }
+
+
+HELD = "reward_model_held_out_accuracy"
 
 
 @dataclass

@@ -148,10 +148,10 @@ def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
         asked = Pairs("demo", ("sft", "sft"), prompts, pairs, scores=None, interest="uniform", seed=config.seed)
         rows = answered(asked, labeller_of(config.labeller, config.judge_model, config.seed), run)
     write_lines(stage.path / COMPARISONS, [row.row() for row in rows])
-    right = labellers.agreement_fraction([row.chosen() for row in rows], [gold_choice(row) for row in rows])
+    right = intervals.share([float(row.chosen() == gold_choice(row)) for row in rows])
     kinds = [row.verdict.rater_kind for row in rows]
     shares = {f"share_{kind}": kinds.count(kind) / len(rows) for kind in ("human", "synthetic", "model")}
-    return {"labels": len(rows), **shares, "labellers_agree_with_gold": right}
+    return {"labels": len(rows), **shares, **right.row("labellers_agree_with_gold")}
 
 
 def answered(asked: Pairs, labeller: Labeller, run: Run) -> list[Comparison]:
@@ -190,14 +190,11 @@ def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, An
     references = stages.encoded(speaker.codec, desk_demonstrations.demonstrations(500, config.seed))
     model.normalise(ModelScore(model)(references).sum(dim=1), mean=0.0)
     write_folder(stage.path / "model", partial(model.save, codec=speaker.codec))
-    low, high = intervals.wilson(found.right, found.questions)
     gold_pairs = judgements_of(speaker.codec, rows[:held], gold_choice)
-    gold_agreement = float(agreement(scores_of(model, gold_pairs), gold_pairs).mean())
+    gold_agreement = intervals.share(agreement(scores_of(model, gold_pairs), gold_pairs).double().numpy())
     return {
-        "accuracy": found.accuracy,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "accuracy_on_gold": gold_agreement,
+        **found.row,
+        **gold_agreement.row("accuracy_on_gold"),
         **held_out_checks(model, rows[held:], rows[:held], held_out),
     }
 
@@ -283,13 +280,10 @@ def evaluation_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]
         found.append(judging(name, batch))
         if name == "PPO":
             kl = stages.sequence_kl(loaded(config, run, "ppo").policy, sft.policy, batch)
-    rate, low, high = win_rate(found[3], found[0])
     stage.keep_samples(0, before_and_after(prompts, found[0], found[3], count=6))
     return {
         "methods": [each.row() for each in found],
-        "win_rate_ppo_over_sft": rate,
-        "win_rate_low": low,
-        "win_rate_high": high,
+        **win_rate_row(win_rate(found[3], found[0])),
         **kl,
         "kl_nats_best_of_4": best_of_n.kl_nats(4),
         f"kl_nats_best_of_{config.best_of}": best_of_n.kl_nats(config.best_of),
@@ -306,6 +300,11 @@ def judge(codec: Codec, proxy: ModelScore, prompts: list[str], name: str, batch:
         breaks=np.array(helpdesk.breaks_policy(prompts, replies), dtype=float),
         tokens=batch.mask_BT.sum(dim=1).double().numpy(),
     )
+
+
+def win_rate_row(found: intervals.Estimate) -> dict[str, Any]:
+    row = found.row("win_rate")
+    return {"win_rate_ppo_over_sft": row.pop("win_rate"), **row}
 
 
 def before_and_after(prompts: list[str], before: Judged, after: Judged, count: int) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ def policies_job(job: PoliciesJob, run: Run) -> dict[str, Any]:
     rows = [row(each, replies) for each in judges]
     if answers:
         rows = [{**each, **(among_people(answers) if each["judge"] == PEOPLE else {})} for each in rows]
-    agreed = agreements(judges)
+    agreed = agreements(judges, replies.prompts)
     texts = zip(replies.prompts, replies.candidate, replies.other, strict=True)
     run.keep_samples(0, [{"prompt": prompt, "after": after, "before": before} for prompt, after, before in texts])
     print("\n".join(lines_of_judges(rows, agreed)))
@@ -259,7 +259,8 @@ def headline(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The first judge's numbers, for the top of summary.json."""
     if not rows:
         return {}
-    wanted = ("win_rate", "win_rate_low", "win_rate_high", "length_controlled")
+    ends = ("", "_low", "_high", "_n")
+    wanted = [f"{name}{end}" for name in ("win_rate", "length_controlled") for end in ends]
     scores = {"score_candidate": "score_model", "score_other": "score_baseline"}
     found = {name: rows[0][name] for name in wanted if name in rows[0]}
     return {**found, **{new: rows[0][name] for name, new in scores.items() if name in rows[0]}}

@@ -121,7 +121,9 @@ def headline(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if len(rows) != 1:
         return {}
     accuracy, calibration = rows[0].get("accuracy", {}), rows[0].get("calibration", {})
-    wanted = ("pairs", "accuracy", "accuracy_low", "accuracy_high", "length_rule_accuracy", "random_accuracy")
+    ends = ("", "_low", "_high", "_n")
+    shares = [f"{name}{end}" for name in ("accuracy", "length_rule_accuracy") for end in ends]
+    wanted = ("pairs", *shares, "random_accuracy")
     found = {name: accuracy[name] for name in wanted if name in accuracy}
-    told = ("calibration_error", "calibration_error_repaired", "temperature")
+    told = ("calibration_error", "calibration_error_repaired", *(f"temperature{end}" for end in ends))
     return {**found, **{name: calibration[name] for name in told if name in calibration}}

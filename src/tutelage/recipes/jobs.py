@@ -182,15 +182,14 @@ def best_of_n_job(job: BestOfNJob, run: Run) -> dict[str, Any]:
     top = scores_PN.max(dim=1).values.tolist()
     rows = zip(prompts, replies, top, strict=True)
     run.keep_samples(0, [{"prompt": p, "completion": r, "score": s} for p, r, s in rows])
-    mean, low, high = intervals.mean_interval(top)
-    first = intervals.mean_interval(scores_PN[:, 0].tolist())[0]
+    of_n = intervals.mean_interval(top).row("score")
+    of_one = intervals.mean_interval(scores_PN[:, 0].tolist()).row("score_mean_of_one")
     return {
         "n": job.n,
         "prompts": len(prompts),
-        "score_mean": mean,
-        "score_low": low,
-        "score_high": high,
-        "score_mean_of_one": first,
+        "score_mean": of_n.pop("score"),
+        **of_n,
+        **of_one,
         "kl_nats_at_most": kl_nats(job.n),
     }
 

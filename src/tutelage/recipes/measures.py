@@ -45,9 +45,8 @@ def _of(
     lengths_NK = part.spread(torch.tensor(characters, device=scores_NK.device))
     found: dict[str, Any] = {}
     if how.right is not None:
-        right = float(how.right(scores_NK, part).sum())
-        low, high = intervals.wilson(right, len(part))
-        found = {"accuracy": right / len(part), "accuracy_low": low, "accuracy_high": high}
+        prompts = [rows[place].question.prompt for place in places]
+        found = intervals.share(how.right(scores_NK, part).double().cpu().numpy(), prompts).row("accuracy")
         if not how.rated:
             found["held_out_loss"] = float(pairs(scores_NK, part).mean())
     found["held_out"] = len(part)
@@ -65,6 +64,7 @@ def in_words(summary: Mapping[str, Any]) -> str:
     said = []
     if "accuracy" in summary:
         interval = f"[{summary['accuracy_low']:.3f}, {summary['accuracy_high']:.3f}]"
+        interval += "" if summary["accuracy_n"] >= intervals.FEWEST else " (too few to tell)"
         said.append(f"held-out accuracy {summary['accuracy']:.3f} {interval} on {summary['held_out']} comparisons")
     if summary.get("concordance") is not None:
         said.append(f"pairs of held-out ratings in the right order: {summary['concordance']:.3f}")

@@ -15,7 +15,6 @@ from tutelage.data.judgements import Judgements, judged, tokenised
 from tutelage.data.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Pair, Question
 from tutelage.data.tokens import Codec
-from tutelage.formulas import intervals
 from tutelage.recipes import stages
 from tutelage.runs.files import append_lines, read_lines, write_folder
 from tutelage.runs.run import Run
@@ -72,6 +71,4 @@ def proxy_stage(settings: RewardModelConfig, pool: Pool, places: np.ndarray, tru
     model, found = stages.run_reward_model(settings, classifier, pool.judgements(codec, places), tested, PAIRS, stage)
     model.normalise(scores_of(model, tested).flatten(), mean=0.0, deviation=1.0)
     write_folder(stage.path / "model", partial(model.save, codec=codec))
-    low, high = intervals.wilson(found.right, found.questions)
-    accuracy = {"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high}
-    return {"labels": len(places), "proxy_parameters": parameters, **accuracy}
+    return {"labels": len(places), "proxy_parameters": parameters, **found.row}

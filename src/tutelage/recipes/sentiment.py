@@ -33,7 +33,7 @@ from tutelage.environments.language import Language
 from tutelage.evaluation.replies import distinct_fraction
 from tutelage.execution import kept
 from tutelage.execution.native import SamplingSettings
-from tutelage.formulas import intervals, optimal
+from tutelage.formulas import optimal
 from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore, RewardModel
@@ -179,8 +179,7 @@ def reward_model_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
     model, found = stages.run_reward_model(settings, classifier, learned, held_out, CHOICE, stage)
     model.normalise(ModelScore(model)(held_out.candidates).sum(dim=1), mean=0.0, deviation=1.0)
     write_folder(stage.path / "model", partial(model.save, codec=scene.speaker.codec))
-    low, high = intervals.wilson(found.right, found.questions)
-    return {"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high, "chance": 1 / width}
+    return {**found.row, "chance": 1 / width}
 
 
 def ppo_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:

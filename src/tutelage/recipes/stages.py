@@ -34,6 +34,7 @@ from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.execution.preflight import PROBE_EPISODES, Finding, Flight, preflight
 from tutelage.formulas import kl, schedule
+from tutelage.formulas.intervals import share_of
 from tutelage.policies.language import (
     Frozen,
     LanguagePolicy,
@@ -149,6 +150,11 @@ class HeldOut:
     @property
     def accuracy(self) -> float:
         return self.right / self.questions
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """accuracy, accuracy_low, accuracy_high, accuracy_n."""
+        return share_of(self.right, self.questions).row("accuracy")
 
 
 THRESHOLD_LEARNING_RATE = 1e-2  # of an ordinal loss: they are scores, and weights of a network move far less

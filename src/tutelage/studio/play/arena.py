@@ -42,8 +42,8 @@ def revealed(store: Store, event: str, seq: int) -> list[str]:
 
 
 def standing(labels: Sequence[Label]) -> list[dict[str, Any]]:
-    """Every pair of policies that met: how often the first was preferred, a tie half, with a 95 % interval (Wilson)."""
-    from tutelage.formulas.intervals import wilson  # beside scipy: only who asks waits for it
+    """Every pair of policies that met: how often the first was preferred, a tie half, with a 95 % interval."""
+    from tutelage.formulas.intervals import win_rate  # beside scipy: only who asks waits for it
 
     meetings: dict[tuple[str, str], Counter[str]] = {}
     for label in labels:
@@ -53,10 +53,10 @@ def standing(labels: Sequence[Label]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for (first, second), counts in sorted(meetings.items()):
         total = counts.total()
-        right = counts["won"] + 0.5 * (total - counts["won"] - counts["lost"])
-        low, high = wilson(right, total)
+        found = win_rate(counts["won"], total - counts["won"] - counts["lost"], counts["lost"])
+        about = {"rate": found.value, "low": found.low, "high": found.high, "n": found.n}
         rows.append(
-            {"first": first, "second": second, "answers": total, "rate": right / total, "low": low, "high": high}
+            {"first": first, "second": second, "answers": total, **about}
             | {name: counts[name] for name in ("won", "lost", "tied", "bad")}
         )
     return rows

@@ -211,7 +211,7 @@ def test_people_who_skip_undo_and_answer_late_are_heard(tmp_path):
         (["--env", "Tennis-v0"], "there is no such task here. There are: Pendulum-v1"),
         (["--labels", "3"], "give 8 or more"),
         (["--first-fraction", "0"], "--first-fraction lies above 0"),
-        (["--reward.members", "0"], "are 1 or more"),
+        (["--reward.members", "0"], "--reward.members is 0: expected 1 or more"),
         (["--labeller", "human", "--reward.objective", "returns"], "needs the true rewards"),
     ],
 )

@@ -119,7 +119,7 @@ def test_all_rewards_of_an_episode_are_score_minus_the_price_of_its_kl(tiny_poli
         (lambda prompts, responses: [float("nan")] * len(responses), "nan"),
         (lambda prompts, responses: [1.0], "1 numbers for 2"),
         (lambda prompts, responses: 1 / 0, "ZeroDivisionError"),
-        (lambda prompts, responses: ["high"] * 2, "ValueError"),
+        (lambda prompts, responses: ["high"] * 2, "returned .'high', 'high'. .list.; expected a list with one number"),
     ],
 )
 def test_what_is_no_number_never_becomes_a_score(function, said):

@@ -45,7 +45,7 @@ def refuse_impossible_numbers(job: Any) -> None:
     for flag, name, value, default in numbers_of(job):
         fault = _fault(name, value, default)
         if fault:
-            raise InputError(f"{flag} {value:g}: expected {fault}.")
+            raise InputError(f"{flag} is {value}: expected {fault}.")
 
 
 def _fault(name: str, value: float, default: object) -> str:

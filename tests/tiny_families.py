@@ -25,6 +25,9 @@ CONFIGS = {
     "mamba": lambda: transformers.MambaConfig(hidden_size=32, state_size=8, num_hidden_layers=2, **TOKENS),
     "rwkv": lambda: transformers.RwkvConfig(hidden_size=32, num_hidden_layers=2, **TOKENS),
     "lfm2": lambda: transformers.Lfm2Config(**GROUPED, layer_types=["conv", "full_attention"]),
+    "llama4_text": lambda: transformers.Llama4TextConfig(
+        **GROUPED, intermediate_size_mlp=64, head_dim=8, num_local_experts=2, interleave_moe_layer_step=2
+    ),
     "bert": lambda: transformers.BertConfig(**SIZES),
     "t5": lambda: transformers.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, **TOKENS),
     "bart": lambda: transformers.BartConfig(

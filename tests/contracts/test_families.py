@@ -86,6 +86,15 @@ def test_a_reward_model_of_ours_is_a_reward_and_starts_a_value_model(tmp_path):
     assert critic is not None and score(rows(codec)).sum(dim=1).isfinite().all()
 
 
+def test_layers_that_are_more_than_a_product_get_no_adapter(tmp_path):
+    """Llama 4's router returns a pair, and its trunk is not where transformers' name for it says."""
+    model = load_causal_lm(str(saved("llama4_text", tmp_path)))
+    policy = LanguagePolicy(with_lora(model, 2))
+    adapted = {name.split(".lora_A")[0] for name, _ in policy.named_parameters() if "lora_A" in name}
+    assert any(name.endswith("q_proj") for name in adapted) and not any("router" in name for name in adapted)
+    policy.log_probs(rows(Codec(byte_tokenizer()))).sum().backward()
+
+
 KINDS = {
     "bert": (transformers.AutoModelForMaskedLM, "not causal"),
     "t5": (transformers.AutoModelForSeq2SeqLM, r"encoder-decoder \(t5\)"),

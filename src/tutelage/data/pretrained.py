@@ -50,6 +50,7 @@ OF_LAYERS = re.compile(r"\.(?:layers|layer|blocks|h)\.\d+\.")
 HEAD = "score."  # of a reward model, which a language model has not
 LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ModelWithLMHead")
 UNSUITED = {
+    "prophetnet": "they predict several tokens at once, and earlier outputs depend on later tokens",
     "reformer": "their layers learn in training mode alone, in which every pass computes something else",
 }
 SEVERAL_LABELS = (

@@ -26,8 +26,12 @@ from tutelage.policies.head import said
 from tutelage.policies.length_limits import rotary_length
 from tutelage.trajectory import Batch, Evaluation
 
-STATE_SPACE = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
-STATE_SPACE_LAYERS = {"out_proj", "conv1d"}  # of these families: peft refuses to adapt them
+STATE_SPACE = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
+UNADAPTED = {
+    **dict.fromkeys(STATE_SPACE, ("out_proj", "conv1d")),  # peft refuses to adapt them
+    "laguna": ("shared_experts",),  # peft 0.21 saves their adapters and does not find them again
+}
+"""Kind of model -> layers that get no LoRA adapter."""
 
 
 class LanguagePolicy(nn.Module):
@@ -207,9 +211,25 @@ def with_lora(model: Any, rank: int) -> Any:
 
 def unadapted(model: Any) -> list[str]:
     """Names of linear layers that a LoRA adapter must leave alone: those of state-space layers whose weights are read
-    directly, and routers that return more than a product."""
-    layers = sorted(STATE_SPACE_LAYERS) if model.config.model_type in STATE_SPACE else []
-    return layers + [name for name, each in model.named_modules() if type(each).__name__.endswith("Router")]
+    directly, those whose adapters peft does not read again, and layers that compute something else than their product,
+    such as routers and grouped projections."""
+    layers = UNADAPTED.get(model.config.model_type, ())
+    linear = [(name, each) for name, each in model.named_modules() if isinstance(each, nn.Linear)]
+    named = [name for name, _ in linear if any(layer in name.split(".") for layer in layers)]
+    special = [(name, each) for name, each in linear if type(each) not in (nn.Linear, Linear)]
+    return [*layers, *named, *(name for name, each in special if not _computes_its_product(each))]
+
+
+@torch.no_grad()
+def _computes_its_product(layer: nn.Linear) -> bool:
+    """Whether a kind of nn.Linear with code of its own still computes x·Wᵀ + b."""
+    weight = layer.weight
+    try:
+        x = torch.linspace(-1.0, 1.0, 2 * weight.shape[1], device=weight.device, dtype=weight.dtype)
+        x = x.view(1, 2, weight.shape[1])
+        return torch.allclose(layer(x), nn.functional.linear(x, weight, layer.bias), atol=1e-4)
+    except Exception:  # of whatever kind: it is no product
+        return False
 
 
 @torch.no_grad()

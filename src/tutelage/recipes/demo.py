@@ -332,6 +332,10 @@ STAGES: dict[str, Callable[[DemoConfig, Run, Run], dict[str, Any]]] = {
 }
 
 
+ENDS = ("", "_low", "_high", "_n")
+ACCURACIES = [f"{name}{end}" for name in ("accuracy", "accuracy_on_gold", "length_rule_accuracy") for end in ENDS]
+
+
 def summarise(config: DemoConfig, run: Run) -> dict[str, Any]:
     """summary.json of the demo, from the summaries of its stages."""
     found = {name: Run(run.path / name).summary for name in STAGES}
@@ -342,12 +346,11 @@ def summarise(config: DemoConfig, run: Run) -> dict[str, Any]:
         "seed": config.seed,
         "seconds_total": round(sum(seconds.values()), 1),
         "seconds_by_stage": seconds,
+        "demonstrations": found["sft"]["demonstrations"],
+        "parameters": found["sft"]["parameters"],
         "labels": found["labels"]["labels"],
-        "labellers_agree_with_gold": found["labels"]["labellers_agree_with_gold"],
-        "reward_model_accuracy": found["reward-model"]["accuracy"],
-        "reward_model_accuracy_low": found["reward-model"]["accuracy_low"],
-        "reward_model_accuracy_high": found["reward-model"]["accuracy_high"],
-        "reward_model_accuracy_on_gold": found["reward-model"]["accuracy_on_gold"],
+        **{name: found["labels"][name] for name in found["labels"] if name.startswith(("share_", "labellers_agree"))},
+        **{f"reward_model_{name}": found["reward-model"][name] for name in ACCURACIES if name in found["reward-model"]},
         "gold_score_sft": by_name["SFT"]["gold_mean"],
         "gold_score_sft_best_quarter": by_name["SFT, best quarter"]["gold_mean"],
         "gold_score_best_of_4": by_name["best of 4"]["gold_mean"],

@@ -34,6 +34,7 @@ from tutelage.evaluation.replies import distinct_fraction
 from tutelage.execution import kept
 from tutelage.execution.native import SamplingSettings
 from tutelage.formulas import optimal
+from tutelage.formulas.intervals import mean_interval
 from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore, RewardModel
@@ -206,8 +207,8 @@ def evaluation_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
     before = [row["response"] for row in read_lines(run.path / "reference" / "samples.jsonl")]
     stage.keep_samples(0, stories(scene, batch, before, after))
     return {
-        "gold_mean_initial": float(np.mean(scene.gold.positive(before))),
-        "gold_mean_ppo": float(np.mean(scene.gold.positive(after))),
+        **mean_interval(scene.gold.positive(before)).row("gold_mean_initial"),
+        **mean_interval(scene.gold.positive(after)).row("gold_mean_ppo"),
         **stages.sequence_kl(policy, reference, batch),
         "distinct_2_initial": distinct_fraction(before),
         "distinct_2_ppo": distinct_fraction(after),
@@ -262,7 +263,7 @@ def summarise(scene: Scene, run: Run) -> dict[str, Any]:
         "seconds_by_stage": seconds,
         "classifier_accuracy": scene.gold.accuracy,
         "labels": scene.config.labels,
-        "reward_model_accuracy": found["reward-model"]["accuracy"],
+        **{f"reward_model_{name}": value for name, value in found["reward-model"].items() if "accuracy" in name},
         **evaluation,
         "gold_mean_optimal_at_same_kl": float(np.interp(evaluation["kl_nats_per_sequence"], nats, golds)),
         "kl_nats_largest_on_frontier": max(nats),

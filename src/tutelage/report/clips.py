@@ -15,6 +15,7 @@ from markupsafe import Markup
 from tutelage.data.clips import LAYOUT, Clips, Layout
 from tutelage.data.errors import InputError
 from tutelage.environments.drawing import drawn_apart
+from tutelage.report.estimates import TOO_FEW, card
 from tutelage.runs.files import read_json
 
 FRAMES = 6  # of a clip, from its beginning to its end
@@ -108,12 +109,13 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     change = f"{summary['true_return_random']:.4g} → {summary['true_return_preferences']:.4g}"
     found = [(change, "true return, untrained and trained on answers", f"{summary['labels_used']} answers")]
     if "ratio" in summary:
-        beside = f"PPO on the true reward: {summary['true_return_ppo']:.4g}"
+        beside = f"one seed, so no interval; PPO on the true reward: {summary['true_return_ppo']:.4g}"
         found.append((f"{summary['ratio']:.0%}", "of what the true reward would have gained", beside))
     alike = summary["reward_correlation"]
     if alike is not None:
         over = "over steps of the untrained and of the trained policy"
         found.append((f"{alike:.2f}", "correlation of the learned with the true reward", over))
-    held = summary["reward_held_out_accuracy"]
-    found.append((f"{held:.0%}", "of held-out answers predicted", f"{summary['labels_lost']} answers lost"))
-    return found
+    name, lost = "reward_held_out_accuracy", f"{summary['labels_lost']} answers lost"
+    if summary.get(name) is None:
+        return [*found, (TOO_FEW, "of held-out answers predicted", f"no answer was held out. {lost}")]
+    return [*found, card(summary, name, "of held-out answers predicted", "answers", detail=lost)]

@@ -7,6 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from tutelage.formulas.intervals import FEWEST
+from tutelage.report.estimates import TOO_FEW, bars, between, interval, is_few, sized
 from tutelage.report.plots import ACCENT, GRID, INK, SECOND, drawn
 
 Row = Mapping[str, Any]
@@ -35,9 +37,12 @@ def verdict(summary: Row) -> list[tuple[str, str, str]]:
     """(figure, what it is, detail) of what the next labels would bring."""
     if summary.get("expected_gain") is None:
         return []
-    interval = f"95 % interval {summary['expected_gain_low']:+.1%} to {summary['expected_gain_high']:+.1%}"
-    more = summary["learning_curve"]["more"]
-    return [(f"{summary['expected_gain']:+.1%}", f"accuracy from the next {more} labels", interval)]
+    tested = {"pairs_n": summary.get("held_out")}
+    size = sized(tested, "pairs", "held-out pairs")
+    about = f"95 % interval {interval(summary, 'expected_gain', '{:+.1%}') or TOO_FEW}, {size}"
+    gain, more = f"{summary['expected_gain']:+.1%}", summary["learning_curve"]["more"]
+    what = f"accuracy from the next {more} labels"
+    return [(TOO_FEW, what, f"{gain}, {about}") if is_few(tested, "pairs") else (gain, what, about)]
 
 
 def line(row: Row) -> dict[str, str]:
@@ -167,32 +172,30 @@ def learning(curve: Row) -> Any:
 def curve_says(curve: Row) -> str:
     if "not_fitted" in curve:
         return f"No curve was fitted: {curve['not_fitted']}."
-    gain = [f"{100 * curve[name]:+.2f}" for name in ("expected_gain", "expected_gain_low", "expected_gain_high")]
-    return f"The next {curve['more']} labels bring {gain[0]} points of accuracy (95 % interval {gain[1]} to {gain[2]})."
+    gain = {f"gain{end}": scaled(curve.get(f"expected_gain{end}")) for end in ("", "_low", "_high")}
+    within = interval(gain, "gain", "{:+.2f}") or TOO_FEW
+    return (
+        f"The next {curve['more']} labels bring {gain['gain']:+.2f} points of accuracy (95 % interval {within}, from "
+        f"{len(curve['points'])} models). Open points: fewer than {FEWEST} prompts, {TOO_FEW}."
+    )
 
 
-def between(found: Row, name: str) -> str:
-    """value (low to high), or nothing."""
-    if found.get(name) is None:
-        return ""
-    value, low, high = (found.get(f"{name}{end}") for end in ("", "_low", "_high"))
-    interval = " to ".join("…" if each is None else f"{each:.2f}" for each in (low, high))
-    return f"{value:.2f} ({interval})"
+def scaled(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _points(rows: Sequence[Row], x: str, name: str, colour: str, y: str = "rate") -> go.Scatter:
-    """Values with their intervals."""
-    above = [row[f"{y}_high"] - row[y] for row in rows]
-    below = [row[y] - row[f"{y}_low"] for row in rows]
-    bars = {"type": "data", "array": above, "arrayminus": below, "color": colour, "thickness": 1.5, "width": 3}
+    """Values with their intervals; open where there are too few to tell."""
+    few = [is_few(row, y) for row in rows]
+    sizes = [f"{sized(row, y)}{f', {TOO_FEW}' if each else ''}" for row, each in zip(rows, few, strict=True)]
     return go.Scatter(
         x=[row[x] for row in rows],
         y=[row[y] for row in rows],
         name=name,
         mode="markers",
-        marker={"color": colour, "size": 9},
-        error_y=bars,
-        text=[f"{row['count']} pairs" if "count" in row else "" for row in rows],
+        marker={"color": colour, "size": 9, "symbol": ["circle-open" if each else "circle" for each in few]},
+        error_y=bars(rows, y, y, color=colour, thickness=1.5, width=3),
+        text=sizes,
         hovertemplate="%{x:.3f}: %{y:.3f} %{text}<extra></extra>",
     )
 
@@ -201,16 +204,17 @@ def _dots(rows: Sequence[tuple[str, Row, str, str]], title: str, chance: float |
     """(name, where its numbers are, under which key, colour), one below the other."""
     figure = go.Figure()
     for name, found, key, colour in rows:
-        value, low, high = (found[f"{key}{end}"] for end in ("", "_low", "_high"))
-        bars = {"type": "data", "array": [high - value], "arrayminus": [value - low], "color": INK, "thickness": 2}
+        value, few = found.get(key), is_few(found, key)
+        if value is None:
+            continue
         figure.add_scatter(
             x=[value],
             y=[name],
             mode="markers+text",
-            text=[f"{value:.2f}"],
+            text=[f"{value:.2f}, {sized(found, key)}{f': {TOO_FEW}' if few else ''}"],
             textposition="top center",
-            marker={"size": 12, "color": colour},
-            error_x=bars,
+            marker={"size": 12, "color": colour, "symbol": "circle-open" if few else "circle"},
+            error_x=bars([found], key, key, color=INK, thickness=2),
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
     if chance is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from tutelage.report import estimates
+from tutelage.report.estimates import TOO_FEW, interval, is_few, sized
 from tutelage.report.plots import GRID, INK, drawn
 
 SYMBOLS = {"first policy": "x", "fixed weight": "circle", "multiplier": "diamond"}
@@ -24,11 +26,14 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(figure, what it is, detail) of the objective to take."""
     if "best_name" not in summary:
         return []
-    breaks = f"95 % interval {summary['best_broken_low']:.1%} to {summary['best_broken_high']:.1%}"
+    prompts = {**summary, "best_broken_n": summary.get("best_broken_n", summary.get("best_prompts"))}
+    size = sized(prompts, "best_broken", "prompts")
+    breaks = f"95 % interval {interval(summary, 'best_broken', '{:.1%}')}, {size}"
+    share = TOO_FEW if is_few(prompts, "best_broken") else f"{summary['best_broken_fraction']:.1%}"
     limit = f"the most of those that break the rule in at most {summary['keep_breaks_under']:.0%}"
     return [
         (f"{summary['best_pleased_mean']:.2f}", f"pleased, by {summary['best_name']}", limit),
-        (f"{summary['best_broken_fraction']:.1%}", "of its replies break the rule", breaks),
+        (share, "of its replies break the rule", f"{summary['best_broken_fraction']:.1%}, {breaks}"),
         (f"{summary['best_kl_nats']:.1f}", "nats of KL a sequence", "from where it started"),
     ]
 
@@ -70,6 +75,4 @@ def figure(rows: Sequence[Mapping[str, Any]], limit: float) -> Any:
 
 def bars(rows: Sequence[Mapping[str, Any]], axis: str, mean: str) -> dict[str, Any]:
     """95 % intervals."""
-    above = [row[f"{axis}_high"] - row[mean] for row in rows]
-    below = [row[mean] - row[f"{axis}_low"] for row in rows]
-    return {"type": "data", "array": above, "arrayminus": below, "thickness": 1, "width": 3, "color": INK}
+    return estimates.bars(rows, mean, axis, thickness=1, width=3, color=INK)

@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from tutelage.report.estimates import of_mean
 from tutelage.report.plots import ACCENT, GRID, SECOND, drawn
 
 FITS_FROM = 0.8  # R² below which α and β of a fit say nothing
@@ -30,8 +31,8 @@ def section(summary: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def fall_of_gold(row: Mapping[str, Any], seeds: int) -> str:
     """One sentence: is it shown that gold falls behind its peak, where the proxy learned from the fewest labels?"""
-    measured = f"{row['gold_drop']:.2f} [{row['gold_drop_low']:.2f}, {row['gold_drop_high']:.2f}] over {seeds} seeds"
-    if row["gold_drop_low"] > 0:
+    measured = f"{row['gold_drop']:.2f} [{of_mean(row, 'gold_drop')}] over {seeds} seeds"
+    if (row["gold_drop_low"] or 0.0) > 0:
         return f"Shown: behind its peak gold falls by {measured} (95 %), while the proxy goes on rising."
     return f"Not shown: the fall of gold behind its peak is {measured} (95 %), which holds 0."
 
@@ -41,14 +42,14 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "gold_drop_at_fewest_labels" not in summary:
         return []
     first = summary["settings"][0]
-    fall = f"95 % interval {first['gold_drop_low']:.2f} to {first['gold_drop_high']:.2f}, {summary['seeds']} seeds"
-    shown = f"{first['gold_drop']:.2f}" if first["gold_drop_low"] > 0 else "not shown"
+    fall = f"95 % interval {of_mean(first, 'gold_drop')}, {summary['seeds']} seeds"
+    shown = f"{first['gold_drop']:.2f}" if (first["gold_drop_low"] or 0.0) > 0 else "not shown"
     found = [
         (shown, f"gold lost behind the peak, {first['labels']} labels", fall),
         (f"{first['proxy_rise_after_peak']:+.2f}", "what the proxy says meanwhile", ""),
     ]
     for stopped in summary["stop_at_peak"][-1:]:
-        saved = f"95 % interval {stopped['saved_low']:.2f} to {stopped['saved_high']:.2f}"
+        saved = f"95 % interval {of_mean(stopped, 'saved')}, {summary['seeds']} seeds"
         found.append((f"{stopped['saved']:.2f}", "gold saved by stopping at the held-out peak", saved))
     return found
 

@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 
 from tutelage.data.errors import InputError
-from tutelage.report import clips, doctor, evaluation, objectives, overoptimisation, plots, rounds, tamer
+from tutelage.report import clips, demo, doctor, evaluation, objectives, overoptimisation, plots, rounds, tamer
+from tutelage.report.estimates import TOO_FEW, between, card, interval, is_few, of_mean, sized
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
 from tutelage.runs.outcome import outcome_of
@@ -68,7 +69,9 @@ def rendered(run_path: Path) -> str:
         name=state["name"],
         status=state["status"],
         outcome=outcome_of(run_path),
+        story=demo.story(summary),
         verdict=[
+            *demo.verdict(summary),
             *verdict(summary),
             *overoptimisation.verdict(summary),
             *evaluation.verdict(summary),
@@ -90,6 +93,7 @@ def rendered(run_path: Path) -> str:
         frontier=frontier(run_path, summary),
         stages=[each for each in stages if each["curves"] or each["numbers"]],
         pairs=pairs(samples(run_path)),
+        sides=sides(summary),
         singles=[row for row in samples(run_path) if "before" not in row and "probe" not in row][:SHOWN_SAMPLES],
         numbers=scalars(summary),
         seconds=seconds(summary),
@@ -97,6 +101,10 @@ def rendered(run_path: Path) -> str:
         surroundings=flat({name: value for name, value in config.items() if name != "settings"}),
         plotly=plots.script(),
         clean=sanitised,
+        between=between,
+        interval=interval,
+        of_mean=of_mean,
+        sized=sized,
     )
 
 
@@ -114,9 +122,25 @@ def stage(folder: Path) -> dict[str, Any]:
     for title, names in CURVES:
         present = [name for name in names if name in known]
         if present and len(events) > 1:
-            drawn.append((title, plots.curves(events, present, title)))
+            drawn.append((f"{title}{sizes(folder, events, present)}", plots.curves(events, present, title)))
     summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     return {"name": read_json(folder / "state.json")["name"], "curves": drawn, "numbers": scalars(summary)}
+
+
+def sizes(folder: Path, events: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """What the shares of a curve rest on: of how many a point is, and whether that is too few to tell."""
+    if names == ["accuracy"]:
+        config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+        size = next((value for name, value in flat(config.get("settings", {})) if name.endswith("batch_size")), None)
+        return (
+            f" (learned from, n = {size} a point: {TOO_FEW})" if size else f" (learned from, a few a point: {TOO_FEW})"
+        )
+    counts = [int(event[f"{name}_n"]) for name in names for event in events if f"{name}_n" in event]
+    if not counts:
+        return ""
+    least, most = min(counts), max(counts)
+    size = f"n = {least}" if least == most else f"n = {least} to {most}"
+    return f" (95 %, {size}{f': {TOO_FEW}' if is_few({'x_n': most}, 'x') else ''})"
 
 
 def samples(run_path: Path) -> list[dict[str, Any]]:
@@ -135,6 +159,15 @@ def pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def sides(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Which policy wrote what stands on each side of a pair."""
+    if demo.is_demo(summary):
+        return {"before": "before: SFT", "after": "after: PPO"}
+    if summary.get("judges") is not None:
+        return {"before": "the other policy", "after": "the candidate"}
+    return {"before": "before", "after": "after"}
+
+
 def frontier(run_path: Path, summary: Mapping[str, Any]) -> Any:
     if not summary.get("frontier"):
         return None
@@ -144,33 +177,42 @@ def frontier(run_path: Path, summary: Mapping[str, Any]) -> Any:
 def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(figure, what it is, detail) of what one wants to know first, as far as the summary knows it."""
     found: list[tuple[str, str, str]] = []
-    rate = summary.get("win_rate_ppo_over_sft", summary.get("win_rate"))
-    if rate is not None:
-        interval = f"95 % interval {summary['win_rate_low']:.0%} to {summary['win_rate_high']:.0%}, ties count half"
+    if summary.get("win_rate") is not None:
         judges = summary.get("judges")
         what = f"of replies preferred, by {judges[0]['judge']}" if judges else "of replies better than before"
-        found.append((f"{rate:.0%}", what, interval))
+        found.append(card(summary, "win_rate", what, "prompts", detail="Ties count half"))
     for before, after, what in (
-        ("gold_score_sft", "gold_score_ppo", "gold score, before and after"),
-        ("gold_mean_initial", "gold_mean_ppo", "gold score, before and after"),
-        ("score_baseline", "score_model", "score, baseline and model"),
+        ("gold_mean_initial", "gold_mean_ppo", "gold score, initial policy → PPO"),
+        ("score_baseline", "score_model", "mean score, other policy → candidate"),
     ):
         if before in summary and after in summary:
-            found.append((f"{summary[before]:.2f} → {summary[after]:.2f}", what, ""))
-    if "policy_breaks_sft" in summary:
-        broken = f"{summary['policy_breaks_sft']:.0%} → {summary['policy_breaks_ppo']:.1%}"
-        found.append((broken, "of replies break the policy", ""))
+            change = f"{summary[before]:.2f} → {summary[after]:.2f}"
+            found.append((change, what, both_intervals(summary, before, after)))
     if "kl_nats_per_sequence" in summary:
-        found.append((f"{summary['kl_nats_per_sequence']:.1f}", "nats of KL a sequence", "from where it started"))
-    accuracy = summary.get("reward_model_accuracy", summary.get("accuracy"))
-    if accuracy is not None:
-        rule = summary.get("length_rule_accuracy")
-        labels = f"from {summary['labels']} labels" if "labels" in summary else ""
-        detail = f"preferring the longer reply: {rule:.0%}" if rule is not None else labels
-        found.append((f"{accuracy:.0%}", "of held-out choices predicted", detail))
+        whose = "of PPO from SFT" if demo.is_demo(summary) else "from where it started"
+        found.append((f"{summary['kl_nats_per_sequence']:.1f}", "nats of KL a sequence", whose))
+    found += predicted(summary)
     if "seconds_total" in summary:
         found.append((f"{summary['seconds_total'] / 60:.1f} min", "in all", ""))
     return found
+
+
+def both_intervals(summary: Mapping[str, Any], before: str, after: str) -> str:
+    """95 % of both means, where the summary has them."""
+    told = [interval(summary, name) for name in (before, after)]
+    return f"95 %: {told[0]}, {told[1]}; {sized(summary, after, 'prompts')}" if all(told) else ""
+
+
+def predicted(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """How often a reward model is right about what it did not learn from, and on how many that was tested."""
+    name = "reward_model_accuracy" if summary.get("reward_model_accuracy") is not None else "accuracy"
+    if summary.get(name) is None:
+        return []
+    rule = summary.get(f"{name.removesuffix('accuracy')}length_rule_accuracy")
+    details = [f"Preferring the longer reply: {rule:.0%}"] if rule is not None else []
+    details += [f"{summary['labels']:,} labels in all"] if "labels" in summary else []
+    what = "of held-out choices predicted, reward model"
+    return [card(summary, name, what, "held-out choices", detail=". ".join(details))]
 
 
 def returns(run_path: Path) -> list[tuple[str, str, str]]:

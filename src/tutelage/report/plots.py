@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from tutelage.report.estimates import bars, sized
+
 INK, ACCENT, SECOND, GRID = "#6b7280", "#2563eb", "#d97706", "rgba(128,128,128,0.18)"
 
 
@@ -21,8 +23,6 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> Markup:
     """Gold score of every method with its 95 % interval, the last of the list at the bottom."""
     names = [row["name"] for row in rows]
     means = [row["gold_mean"] for row in rows]
-    above = [row["gold_high"] - row["gold_mean"] for row in rows]
-    below = [row["gold_mean"] - row["gold_low"] for row in rows]
     colours = [ACCENT if name == "PPO" else INK for name in names]
     figure = go.Figure(
         go.Scatter(
@@ -32,12 +32,14 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> Markup:
             text=[f"{mean:.2f}" for mean in means],
             textposition="top center",
             marker={"size": 13, "color": colours},
-            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 2, "width": 5, "color": INK},
-            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+            error_x=bars(rows, "gold_mean", "gold", thickness=2, width=5, color=INK),
+            customdata=[sized(row, "gold", "prompts") for row in rows],
+            hovertemplate="%{y}: %{x:.3f}, %{customdata}<extra></extra>",
         )
     )
     figure.update_yaxes(autorange="reversed", gridcolor=GRID, automargin=True)
-    figure.update_xaxes(title="gold score, 95 % interval", gridcolor=GRID, zeroline=False)
+    size = sized(rows[0], "gold", "prompts") if rows else ""
+    figure.update_xaxes(title=f"gold score, 95 % interval, {size}", gridcolor=GRID, zeroline=False)
     return drawn(figure, height=70 + 52 * len(rows))
 
 
@@ -46,6 +48,8 @@ def curves(events: Sequence[Mapping[str, Any]], names: Sequence[str], title: str
     figure = go.Figure()
     for name, colour in zip(names, (ACCENT, SECOND, INK), strict=False):
         rows = [event for event in events if name in event]
+        if rows and all(f"{name}_low" in row and f"{name}_high" in row for row in rows):
+            figure.add_scatter(**band(rows, name, colour))
         figure.add_scatter(
             x=[row["step"] for row in rows],
             y=[row[name] for row in rows],
@@ -57,6 +61,22 @@ def curves(events: Sequence[Mapping[str, Any]], names: Sequence[str], title: str
     figure.update_yaxes(gridcolor=GRID, zeroline=False)
     figure.update_layout(showlegend=len(names) > 1, legend={"orientation": "h", "y": 1.12, "x": 0}, title=None)
     return drawn(figure, height=240, label=title)
+
+
+def band(rows: Sequence[Mapping[str, Any]], name: str, colour: str) -> dict[str, Any]:
+    """The 95 % interval along a curve."""
+    steps = [row["step"] for row in rows]
+    return {
+        "x": [*steps, *reversed(steps)],
+        "y": [*(row[f"{name}_high"] for row in rows), *(row[f"{name}_low"] for row in reversed(rows))],
+        "fill": "toself",
+        "fillcolor": colour,
+        "opacity": 0.15,
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "mode": "lines",
+    }
 
 
 def frontier(points: Sequence[Mapping[str, float]], events: Sequence[Mapping[str, Any]]) -> Markup:

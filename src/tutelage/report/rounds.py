@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from tutelage.report.estimates import bars, card, interval
 from tutelage.report.plots import ACCENT, GRID, INK, drawn
 
 KINDS = ("human", "synthetic", "model")
@@ -41,8 +42,8 @@ def verdict(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             (waited, "from an answer to a policy that learned from it", f"median, {summary['labels']} answers")
         )
     if "win_rate_by_answers" in summary:
-        rate, low, high = (summary[f"win_rate{end}_by_answers"] for end in ("", "_low", "_high"))
-        found.append((f"{rate:.0%}", "over the first policy, by the answers", f"95 % interval {low:.0%} to {high:.0%}"))
+        answers = {f"win_rate{end}": summary.get(f"win_rate{end}_by_answers") for end in ("", "_low", "_high", "_n")}
+        found.append(card(answers, "win_rate", "over the first policy, by the answers", "questions"))
     return found
 
 
@@ -50,10 +51,8 @@ def gain(summary: Mapping[str, Any]) -> str:
     """In words, where the comparison was made."""
     if "gain_over_offline" not in summary:
         return ""
-    if "gain_over_offline_low" not in summary:
-        return "one seed: no interval"
-    low, high = summary["gain_over_offline_low"], summary["gain_over_offline_high"]
-    return f"95 % interval {low:.2f} to {high:.2f}, {summary['seeds']} paired seeds"
+    within = interval(summary, "gain_over_offline")
+    return f"95 % interval {within}, {summary['seeds']} paired seeds" if within else "one seed: no interval"
 
 
 def figure(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -68,12 +67,7 @@ def figure(rows: Sequence[Mapping[str, Any]]) -> Any:
                 mode="lines+markers",
                 marker={"size": 10, "color": colour},
                 line={"color": colour},
-                error_y={
-                    "type": "data",
-                    "array": [row["score_high"] - row["score_mean"] for row in mine],
-                    "arrayminus": [row["score_mean"] - row["score_low"] for row in mine],
-                    "color": INK,
-                },
+                error_y=bars(mine, "score_mean", "score", color=INK),
                 showlegend=False,
             )
     drawing.update_yaxes(title="score, 95 % interval", gridcolor=GRID, zeroline=False)

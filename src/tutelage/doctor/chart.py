@@ -67,6 +67,11 @@ class Stage:
         value = self.summary.get(name)
         return number(value) if isinstance(value, (int, float)) else None
 
+    def size(self, name: str) -> str:
+        """ " (n = 40)" of an estimate of its summary; nothing where the run did not record it."""
+        count = self.result(f"{name}_n")
+        return "" if count is None else f" (n = {count:.0f})"
+
     def flag(self, name: str) -> str:
         """What a setting of its algorithm is called on the command line."""
         return f"--{self.prefix}{name}".replace("_", "-")

@@ -20,7 +20,11 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
             f"{seen:.0%} of the held-out questions were learned from, too (the same prompt and replies but for "
             "capitals and "
             "blanks).",
-            *([f"The accuracy of {accuracy:.0%} is therefore too high."] if accuracy is not None else []),
+            *(
+                [f"The accuracy of {accuracy:.0%}{stage.size('accuracy')} is therefore too high."]
+                if accuracy is not None
+                else []
+            ),
         ),
         remedy="Drop the doubles before splitting; the split is by prompt, so prompts that differ only in blanks or "
         "capitals slip through it.",

@@ -25,7 +25,8 @@ def examine(stage: Stage, run: Chart) -> Sign | None:
         severity="warning",
         step=None,
         evidence=(
-            f"Held-out accuracy {accuracy:.0%}; preferring the {word} reply reaches {best:.0%}.",
+            f"Held-out accuracy {accuracy:.0%}{stage.size('accuracy')}; preferring the {word} reply reaches "
+            f"{best:.0%}.",
             *([f"In {max(share, 1 - share):.0%} of {pairs} judged pairs the {word} reply won."] if pairs else []),
         ),
         remedy="Ask about pairs of equal length, or leave out pairs until the longer one wins as often as it loses; "

@@ -35,7 +35,7 @@ def worse_than_a_coin(stage: Stage) -> list[str]:
         return []
     return [
         f"On held-out pairs it costs {loss:.2f} nats a pair, a coin costs {COIN:.2f}, though {accuracy:.0%} are "
-        "right: what "
+        f"right{stage.size('accuracy')}: what "
         "it gets wrong it gets wrong with certainty."
     ]
 
@@ -49,7 +49,7 @@ def by_heart(stage: Stage) -> list[str]:
         return []
     return [
         f"It learned its labels by heart: {learned.last:.0%} of the last minibatches right at {loss.last:.2f} nats, "
-        f"{held_out:.0%} of what was held out."
+        f"{held_out:.0%} of what was held out{stage.size('accuracy')}."
     ]
 
 

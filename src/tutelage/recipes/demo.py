@@ -332,8 +332,7 @@ STAGES: dict[str, Callable[[DemoConfig, Run, Run], dict[str, Any]]] = {
 }
 
 
-ENDS = ("", "_low", "_high", "_n")
-ACCURACIES = [f"{name}{end}" for name in ("accuracy", "accuracy_on_gold", "length_rule_accuracy") for end in ENDS]
+ON_GOLD = [f"accuracy_on_gold{end}" for end in ("", "_low", "_high", "_n")]
 
 
 def summarise(config: DemoConfig, run: Run) -> dict[str, Any]:
@@ -349,8 +348,14 @@ def summarise(config: DemoConfig, run: Run) -> dict[str, Any]:
         "demonstrations": found["sft"]["demonstrations"],
         "parameters": found["sft"]["parameters"],
         "labels": found["labels"]["labels"],
-        **{name: found["labels"][name] for name in found["labels"] if name.startswith(("share_", "labellers_agree"))},
-        **{f"reward_model_{name}": found["reward-model"][name] for name in ACCURACIES if name in found["reward-model"]},
+        **{name: value for name, value in found["labels"].items() if name.startswith(("share_", "labellers_agree"))},
+        "labellers_agree_with_gold": found["labels"]["labellers_agree_with_gold"],
+        "reward_model_accuracy": found["reward-model"]["accuracy"],
+        "reward_model_accuracy_low": found["reward-model"]["accuracy_low"],
+        "reward_model_accuracy_high": found["reward-model"]["accuracy_high"],
+        "reward_model_accuracy_n": found["reward-model"].get("accuracy_n"),
+        **{f"reward_model_{name}": found["reward-model"][name] for name in ON_GOLD if name in found["reward-model"]},
+        "reward_model_length_rule_accuracy": found["reward-model"]["length_rule_accuracy"],
         "gold_score_sft": by_name["SFT"]["gold_mean"],
         "gold_score_sft_best_quarter": by_name["SFT, best quarter"]["gold_mean"],
         "gold_score_best_of_4": by_name["best of 4"]["gold_mean"],

@@ -1,17 +1,16 @@
-"""The demo's part of a report: its story in a few sentences, and cards that name the policy of every number."""
+"""The demo's part of a report: its story in one sentence, and cards that name the policy of every number."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tutelage.report.estimates import TOO_FEW, card, interval, is_few, sized
 
 Row = Mapping[str, Any]
 SAID = {
-    "SFT": "the supervised policy",
     "SFT, best quarter": "supervised training on the best quarter of the demonstrations by gold",
-    "PPO on gold": "PPO on the gold score itself, which labelers would have to give without end or error,",
+    "PPO on gold": "PPO on gold itself",
 }
 WHO = {"synthetic": "simulated labelers", "human": "people", "model": "a model as the judge"}
 
@@ -21,53 +20,54 @@ def is_demo(summary: Row) -> bool:
 
 
 def story(summary: Row) -> str:
-    """What was trained, on what, judged by whom, with what interval; and what does better still."""
+    """What was trained, on what, judged by whom, with what interval; and what does better still: one sentence."""
     if not is_demo(summary):
         return ""
     rows = {row["name"]: row for row in summary["methods"]}
     if not {"PPO", "SFT"} <= set(rows):
         return ""
-    return " ".join([trained(summary), judged(summary), *scores(rows), better(summary["methods"])])
+    return f"{trained(summary)} {judged(summary)}; {better(rows)}. Every method stands below with its interval."
 
 
 def trained(summary: Row) -> str:
     size = f" of {summary['parameters'] / 1e6:.1f} million weights" if summary.get("parameters") else ""
-    shown = f" learned {summary['demonstrations']:,} demonstrations, then" if summary.get("demonstrations") else ""
     who = [said for kind, said in WHO.items() if summary.get(f"share_{kind}")] or ["labelers"]
     return (
-        f"A language model{size}{shown} was trained by PPO against a reward model that had learned from "
-        f"{summary['labels']:,} choices of {' and '.join(who)}."
+        f"A language model{size}, trained by PPO on a reward model of {summary['labels']:,} choices by "
+        f"{' and '.join(who)},"
     )
 
 
 def judged(summary: Row) -> str:
-    within, rate = interval(summary, "win_rate", "{:.0%}"), summary["win_rate_ppo_over_sft"]
     found = {**summary, "win_rate_n": summary.get("win_rate_n", summary["methods"][0].get("gold_n"))}
-    told = f"{rate:.0%} ({within}, 95 %) of the replies to {sized(found, 'win_rate', 'unseen prompts')}"
-    few = f", which is {TOO_FEW}" if is_few(found, "win_rate") else ""
+    within = interval(summary, "win_rate", "{:.0%}")
+    few = f", {TOO_FEW}" if is_few(found, "win_rate") else ""
+    told = f"(95 %: {within}, {sized(found, 'win_rate', 'unseen prompts')}{few})"
     return (
-        f"The auditor of the desk (the gold score, which PPO never saw) prefers {told} to those of the supervised "
-        f"policy that it started from{few}."
+        f"is preferred to the supervised policy that it started from in {summary['win_rate_ppo_over_sft']:.0%} {told} "
+        "by gold, a score that training never saw"
     )
 
 
-def scores(rows: Mapping[str, Row]) -> list[str]:
-    return [f"Its gold score is {scored(rows['PPO'])}, the supervised policy's {scored(rows['SFT'])}."]
+def better(rows: Mapping[str, Row]) -> str:
+    """The references that score higher; a best-of-n only where its interval lies above PPO's."""
+    ppo = rows["PPO"]
+    top = ppo.get("gold_high") or ppo["gold_mean"]
+    above = [
+        row
+        for name, row in rows.items()
+        if row["gold_mean"] > ppo["gold_mean"] and (name in SAID or (row.get("gold_low") or row["gold_mean"]) > top)
+    ]
+    above.sort(key=lambda row: -row["gold_mean"])
+    if not above:
+        return f"no reference does better than its {scored(ppo)} of gold"
+    said = ", ".join(f"{called(row['name'])} reaches {scored(row)}" for row in above)
+    return f"better still: {said}, where PPO reaches {scored(ppo)}"
 
 
 def scored(row: Row) -> str:
     within = interval(row, "gold")
     return f"{row['gold_mean']:.2f}{f' [{within}]' if within else ''}"
-
-
-def better(methods: Sequence[Row]) -> str:
-    """The references that score higher, the highest first."""
-    ppo = next(row for row in methods if row["name"] == "PPO")
-    above = sorted((row for row in methods if row["gold_mean"] > ppo["gold_mean"]), key=lambda row: -row["gold_mean"])
-    if not above:
-        return "None of the references below does better."
-    said = "; ".join(f"{called(row['name'])} reaches {scored(row)}" for row in above)
-    return f"Better still: {said}."
 
 
 def called(name: str) -> str:

@@ -45,4 +45,7 @@ def curves(run_path: Path, finding: Finding) -> list[tuple[str, Any]]:
     folder = next((each for each in (run_path / finding.stage, run_path) if (each / "events.jsonl").exists()), None)
     events: list[Mapping[str, Any]] = [*read_lines(folder / "events.jsonl")] if folder is not None else []
     known = [name for name in finding.metrics if sum(name in event for event in events) > 1][:2]
-    return [(name.replace("_", " "), plots.curves(events, [name], name)) for name in known]
+    if folder is None:
+        return []
+    titles = [f"{name.replace('_', ' ')}{plots.sizes(folder, events, [name])}" for name in known]
+    return [(title, plots.curves(events, [name], name)) for title, name in zip(titles, known, strict=True)]

@@ -31,7 +31,7 @@ def section(summary: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def fall_of_gold(row: Mapping[str, Any], seeds: int) -> str:
     """One sentence: is it shown that gold falls behind its peak, where the proxy learned from the fewest labels?"""
-    measured = f"{row['gold_drop']:.2f} [{of_mean(row, 'gold_drop')}] over {seeds} seeds"
+    measured = f"{row['gold_drop']:.2f} [{of_mean(row, 'gold_drop').replace(' to ', ', ')}] over {seeds} seeds"
     if (row["gold_drop_low"] or 0.0) > 0:
         return f"Shown: behind its peak gold falls by {measured} (95 %), while the proxy goes on rising."
     return f"Not shown: the fall of gold behind its peak is {measured} (95 %), which holds 0."

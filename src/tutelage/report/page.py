@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 
 from tutelage.data.errors import InputError
 from tutelage.report import clips, demo, doctor, evaluation, objectives, overoptimisation, plots, rounds, tamer
-from tutelage.report.estimates import TOO_FEW, between, card, interval, is_few, of_mean, sized
+from tutelage.report.estimates import between, card, interval, of_mean, sized
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
 from tutelage.runs.outcome import outcome_of
@@ -122,25 +122,9 @@ def stage(folder: Path) -> dict[str, Any]:
     for title, names in CURVES:
         present = [name for name in names if name in known]
         if present and len(events) > 1:
-            drawn.append((f"{title}{sizes(folder, events, present)}", plots.curves(events, present, title)))
+            drawn.append((f"{title}{plots.sizes(folder, events, present)}", plots.curves(events, present, title)))
     summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     return {"name": read_json(folder / "state.json")["name"], "curves": drawn, "numbers": scalars(summary)}
-
-
-def sizes(folder: Path, events: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """What the shares of a curve rest on: of how many a point is, and whether that is too few to tell."""
-    if names == ["accuracy"]:
-        config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
-        size = next((value for name, value in flat(config.get("settings", {})) if name.endswith("batch_size")), None)
-        return (
-            f" (learned from, n = {size} a point: {TOO_FEW})" if size else f" (learned from, a few a point: {TOO_FEW})"
-        )
-    counts = [int(event[f"{name}_n"]) for name in names for event in events if f"{name}_n" in event]
-    if not counts:
-        return ""
-    least, most = min(counts), max(counts)
-    size = f"n = {least}" if least == most else f"n = {least} to {most}"
-    return f" (95 %, {size}{f': {TOO_FEW}' if is_few({'x_n': most}, 'x') else ''})"
 
 
 def samples(run_path: Path) -> list[dict[str, Any]]:

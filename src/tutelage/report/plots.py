@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from tutelage.report.estimates import bars, sized
+from tutelage.formulas.intervals import FEWEST
+from tutelage.report.estimates import TOO_FEW, bars, sized
+from tutelage.runs.files import read_json
 
 INK, ACCENT, SECOND, GRID = "#6b7280", "#2563eb", "#d97706", "rgba(128,128,128,0.18)"
 
@@ -61,6 +64,29 @@ def curves(events: Sequence[Mapping[str, Any]], names: Sequence[str], title: str
     figure.update_yaxes(gridcolor=GRID, zeroline=False)
     figure.update_layout(showlegend=len(names) > 1, legend={"orientation": "h", "y": 1.12, "x": 0}, title=None)
     return drawn(figure, height=240, label=title)
+
+
+def sizes(folder: Path, events: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """What the shares of a curve rest on, for its title: how many a point is of, and whether those are too few."""
+    if list(names) == ["accuracy"]:
+        config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+        size = batch_size(config.get("settings", {}))
+        return f" (of what it learns from, {f'n = {size}' if size else 'a few'} a point: {TOO_FEW})"
+    counts = [int(event[f"{name}_n"]) for name in names for event in events if f"{name}_n" in event]
+    if not counts:
+        return ""
+    least, most = min(counts), max(counts)
+    size = f"n = {least}" if least == most else f"n = {least} to {most}"
+    return f" (95 %, {size}{f': {TOO_FEW}' if least < FEWEST else ''})"
+
+
+def batch_size(settings: Any) -> int | None:
+    """Of the settings of a run, wherever in them it stands."""
+    if not isinstance(settings, Mapping):
+        return None
+    here = settings.get("batch_size")
+    inside = (batch_size(each) for each in settings.values())
+    return here if isinstance(here, int) else next((each for each in inside if each), None)
 
 
 def band(rows: Sequence[Mapping[str, Any]], name: str, colour: str) -> dict[str, Any]:

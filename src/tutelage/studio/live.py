@@ -31,6 +31,7 @@ class Win(BaseModel):
     value: float = Field(ge=0, le=1)
     low: float | None = Field(default=None, ge=0, le=1)
     high: float | None = Field(default=None, ge=0, le=1)
+    n: int | None = Field(default=None, ge=0)
 
 
 class Live(BaseModel):
@@ -46,6 +47,7 @@ class Live(BaseModel):
     win_rate: float | None = Field(default=None, ge=0, le=1)
     win_rate_low: float | None = Field(default=None, ge=0, le=1)
     win_rate_high: float | None = Field(default=None, ge=0, le=1)
+    win_rate_n: int | None = Field(default=None, ge=0)
     kl_nats: float | None = None
     wins: tuple[Win, ...] = Field(default=(), max_length=12)
 

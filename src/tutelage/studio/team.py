@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -82,10 +83,8 @@ def overview(request: Request) -> dict[str, Any]:
         "agreement": {
             **agreed,
             "people": [called[each] for each in agreed["people"]],
-            "kappas": [
-                {**each, "first": called[each["first"]], "second": called[each["second"]]}
-                for each in agreed.get("kappas", [])
-            ],
+            "kappas": named_pairs(agreed, called),
+            "scales": [{**each, "kappas": named_pairs(each, called)} for each in agreed["scales"]],
         },
         "biases": labellers.biases(labels),
         "ratings": labellers.ratings(labels),
@@ -97,6 +96,12 @@ def overview(request: Request) -> dict[str, Any]:
         "leads": leads,
         "owns": member_of(request).role == "owner",
     }
+
+
+def named_pairs(found: Mapping[str, Any], called: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Kappas with the names that the page shows."""
+    kappas = found.get("kappas", [])
+    return [{**each, "first": called[each["first"]], "second": called[each["second"]]} for each in kappas]
 
 
 def invitation(given: Any) -> dict[str, Any]:

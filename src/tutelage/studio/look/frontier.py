@@ -76,7 +76,11 @@ def _objectives(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     found: list[dict[str, Any]] = []
     rows = summary.get("objectives")
     for row in rows if isinstance(rows, list) else []:
-        numbers = {name: number(row.get(name)) for name in (*AXES, "weight", "budget")} if isinstance(row, dict) else {}
+        numbers = (
+            {name: number(row.get(name)) for name in (*AXES, "weight", "budget", "prompts")}
+            if isinstance(row, dict)
+            else {}
+        )
         if all(numbers.get(name) is not None for name in AXES):
             about = {name: plain(str(row.get(name, "")), 80) for name in ("name", "kind")}
             found.append({**about, **numbers, "pareto_optimal": row.get("pareto_optimal") is True})

@@ -33,7 +33,8 @@ MADE_OF = {
     "live": ("policy",),
 }
 """Role of a stage -> roles of what it is made of: of the same prefix, else of none."""
-NUMBERS = ("accuracy", "labels", "win_rate", "score_mean", "kl_nats_per_sequence", "gold_score_last_quarter_lowest")
+SHARES = [f"{name}{end}" for name in ("accuracy", "win_rate") for end in ("", "_low", "_high", "_n")]
+NUMBERS = (*SHARES, "labels", "score_mean", "kl_nats_per_sequence", "gold_score_last_quarter_lowest")
 
 
 @dataclass

@@ -199,6 +199,7 @@ def row(folder: Folder) -> dict[str, Any]:
         "seconds": number(summary.get("seconds_total")) or number(last.get("seconds")),
         "latest": {name: value for name in LATEST if (value := number(last.get(name))) is not None},
         "win_rate": number(summary.get("win_rate_ppo_over_sft", summary.get("win_rate"))),
+        **{f"win_rate{end}": number(summary.get(f"win_rate{end}")) for end in ("_low", "_high", "_n")},
         "line": {"metric": metric, "values": [float(f"{value:.4g}") for value in values]},
         "trouble": " ".join(troubles),
         "changed": folder.changed,

@@ -1,8 +1,7 @@
 // What moved: how the policy that learns from these answers does, as its run tells it.
 
 import { element } from "./elements.js";
-
-const percent = (value) => `${Math.round(100 * value)} %`;
+import { estimated, percent, range, sized } from "./estimates.js";
 
 export class Live {
   constructor(place) {
@@ -15,9 +14,9 @@ export class Live {
     const open = this.place.querySelector("details")?.open ?? false;
     const focused = this.place.contains(document.activeElement);
     const summary = element("summary", {}, element("b", {}, "What moved"), ...this.line(live));
-    const rows = live.wins.map((win) => bar(win.name, win.value, win.low, win.high));
+    const rows = live.wins.map((win) => bar(win.name, win.value, win.low, win.high, win.n));
     if (live.win_rate !== undefined) {
-      rows.unshift(bar("wins over the first policy", live.win_rate, live.win_rate_low, live.win_rate_high));
+      rows.unshift(bar("wins over the first policy", live.win_rate, live.win_rate_low, live.win_rate_high, live.win_rate_n));
     }
     const says = "Shares of pairs, with 95 % intervals where they are known; the line is one half.";
     const about = element("p", { class: "soft" }, says);
@@ -29,7 +28,8 @@ export class Live {
   line(live) {
     const parts = [];
     if (live.waiting) parts.push(element("span", { class: "waiting" }, "training waits for answers"));
-    if (live.win_rate !== undefined) parts.push(`wins ${percent(live.win_rate)} over the first policy${range(live)}`);
+    const within = range(live.win_rate_low, live.win_rate_high);
+    if (live.win_rate !== undefined) parts.push(`wins ${percent(live.win_rate)} over the first policy${within}, ${sized(live.win_rate_n)}`);
     if (live.kl_nats !== undefined) parts.push(`KL ${live.kl_nats.toFixed(1)} nats`);
     if (live.labels !== undefined) parts.push(`learned from ${live.labels.toLocaleString("en")} answers`);
     if (live.says) parts.push(live.says);
@@ -37,20 +37,14 @@ export class Live {
   }
 }
 
-function range(live) {
-  return live.win_rate_low === undefined || live.win_rate_high === undefined
-    ? ""
-    : ` (${Math.round(100 * live.win_rate_low)} to ${percent(live.win_rate_high)})`;
-}
-
 /** A share on a line from 0 to 1; the interval as a band. Lengths are set by script: the policy forbids style in HTML. */
-function bar(name, value, low, high) {
+function bar(name, value, low, high, n) {
   const band = element("i", { class: "band" });
   const dot = element("i", { class: "dot" });
   band.style.left = `${100 * (low ?? value)}%`;
   band.style.width = `${100 * ((high ?? value) - (low ?? value))}%`;
   dot.style.left = `${100 * value}%`;
   const track = element("span", { class: "track", "aria-hidden": "true" }, element("i", { class: "half" }), band, dot);
-  const shown = element("span", { class: "value" }, percent(value));
+  const shown = element("span", { class: "value" }, estimated(value, low, high, n));
   return element("div", { class: "share" }, element("span", {}, name), track, shown);
 }

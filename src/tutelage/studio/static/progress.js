@@ -1,6 +1,7 @@
 // How far: this block, this person, and what the next block is worth to the project.
 
 import { element } from "./elements.js";
+import { FEWEST } from "./estimates.js";
 import { read, write } from "./keeping.js";
 import { settings } from "./settings.js";
 
@@ -67,6 +68,7 @@ export class Progress {
   worth() {
     const now = this.server.counted + this.pending;
     const later = Math.min(now + settings.block, this.server.wanted);
+    if (now > 0 && now < FEWEST) return ": too few to tell";
     return now > 0 ? `, known to ±${width(now)} → ±${width(later)} %` : "";
   }
 }

@@ -1,6 +1,7 @@
 // What was gained for how much KL, step by step, run over run; and gold against the proxy over √KL.
 
 import { element } from "../elements.js";
+import { FEWEST } from "../estimates.js";
 import { asked, keep } from "./address.js";
 import { ask } from "./ask.js";
 import { field, nothing, runBar, runs, scrolled, select } from "./bar.js";
@@ -92,11 +93,11 @@ function sweeps() {
   const panels = found.filter((each) => each.objectives).map((each) => {
     const at = element("div", { class: "plot tall" });
     plot(at, () => objectives(each));
-    const head = ["objective", "kind", "price of a broken rule", "KL budget", "pleased", "rules broken", "KL, nats", ""];
+    const head = ["objective", "kind", "price of a broken rule", "KL budget", "pleased", "rules broken", "prompts", "KL, nats", ""];
     const lines = each.objectives.rows.map((row) =>
-      element("tr", {}, element("th", { scope: "row" }, row.name), element("td", {}, row.kind), ...[short(row.weight), short(row.budget), interval(row, "pleased", row.pleased_mean), interval(row, "broken", row.broken_fraction), short(row.kl_nats)].map((cell) => element("td", { class: "number" }, cell)), element("td", {}, [row.pareto_optimal ? "on the frontier" : "", row.name === each.objectives.best ? "to take" : ""].filter(Boolean).join(", "))),
+      element("tr", {}, element("th", { scope: "row" }, row.name), element("td", {}, row.kind), ...[short(row.weight), short(row.budget), interval(row, "pleased", row.pleased_mean), interval(row, "broken", row.broken_fraction), row.prompts === null ? "not recorded" : `${row.prompts}${row.prompts < FEWEST ? ": too few to tell" : ""}`, short(row.kl_nats)].map((cell) => element("td", { class: "number" }, cell)), element("td", {}, [row.pareto_optimal ? "on the frontier" : "", row.name === each.objectives.best ? "to take" : ""].filter(Boolean).join(", "))),
     );
-    const table = element("table", { class: "plain" }, element("thead", {}, element("tr", {}, ...head.map((says, col) => (says ? element("th", { scope: "col", class: col > 1 && col < 7 ? "number" : "" }, says) : element("td"))))), element("tbody", {}, ...lines));
+    const table = element("table", { class: "plain" }, element("thead", {}, element("tr", {}, ...head.map((says, col) => (says ? element("th", { scope: "col", class: col > 1 && col < 8 ? "number" : "" }, says) : element("td"))))), element("tbody", {}, ...lines));
     const caption = element("figcaption", {}, element("b", {}, "Objectives"), element("span", { class: "soft" }, `${each.run}: pleased over broken rules; a ring: no other objective beats it; the dotted line: the limit`));
     return element("section", { class: "section" }, element("figure", { class: "panel" }, caption, at), scrolled("Objectives", table));
   });

@@ -1,6 +1,7 @@
 // Which labels made which reward model made which policy: choose one, and what it came from and went into lights up.
 
 import { element } from "../elements.js";
+import { estimated } from "../estimates.js";
 import { say } from "../say.js";
 import { asked, keep, link } from "./address.js";
 import { ask } from "./ask.js";
@@ -56,8 +57,17 @@ function draw() {
   place.map.replaceChildren(place.lines, ...columns.filter(Boolean));
 }
 
+const SHARES = ["accuracy", "win_rate"];
+
+/** [name, what is written]: shares with their interval and size, everything else as it is. */
+function numbers(node) {
+  const all = node.numbers ?? {};
+  const told = Object.keys(all).filter((name) => !SHARES.some((share) => name.startsWith(`${share}_`)));
+  return told.map((name) => [plainly(name), SHARES.includes(name) ? estimated(all[name], all[`${name}_low`], all[`${name}_high`], all[`${name}_n`]) : short(all[name])]);
+}
+
 function button(node) {
-  const facts = Object.entries(node.numbers ?? {}).slice(0, 2).map(([name, value]) => `${short(value)} ${plainly(name)}`);
+  const facts = numbers(node).slice(0, 2).map(([name, value]) => `${value} ${name}`);
   const made = element("button", { type: "button", class: "node", "data-node": node.id, "aria-pressed": "false" }, element("span", {}, node.title), facts.length ? element("small", { class: "soft" }, facts.join(" · ")) : null, node.trouble ? element("small", { class: "trouble" }, node.trouble) : null);
   made.addEventListener("click", () => choose(picked === node.id ? null : node.id));
   return made;
@@ -97,7 +107,7 @@ function choose(id) {
 function tell(node, before, after) {
   if (!node) return place.told.replaceChildren(element("p", { class: "soft" }, "Choose one to see what made it and what it made."));
   const people = Object.entries(node.people ?? {}).sort((a, b) => b[1] - a[1]);
-  const facts = Object.entries(node.numbers ?? {}).map(([name, value]) => element("span", { class: "fact" }, element("b", {}, short(value)), ` ${plainly(name)}`));
+  const facts = numbers(node).map(([name, value]) => element("span", { class: "fact" }, element("b", {}, value), ` ${name}`));
   const open = node.run && node.kind !== "labels" ? element("a", { class: "button", href: link("curves", [node.run], { stage: node.stage || null }) }, "Curves") : null;
   place.told.replaceChildren(
     element("h2", {}, node.title),

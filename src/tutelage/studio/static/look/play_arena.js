@@ -1,6 +1,7 @@
 // The blind arena: two policies answer, a person says which is better, and only then who is who. Answers are kept.
 
 import { element, fill } from "../elements.js";
+import { FEWEST, percent } from "../estimates.js";
 import { normal } from "../keys.js";
 import { say } from "../say.js";
 import { ask, compute } from "./ask.js";
@@ -14,7 +15,6 @@ const ACTS = [
   ["B is better", ["arrowright", "j"], (shown) => ({ choice: shown[1].id }), ["→"]],
   ["Both bad", ["b"], () => ({ no_choice: "all bad" }), ["B"]],
 ];
-const percent = (share) => `${Math.round(100 * share)} %`;
 let listening = null;
 
 export function arena(bench) {
@@ -99,6 +99,6 @@ function stands(place, rows) {
   place.hidden = !rows.length;
   if (!rows.length) return place.replaceChildren();
   const head = ["policy", "against", "preferred", "95 %", "answers", "won", "lost", "equal", "both bad"];
-  const lines = rows.map((row) => element("tr", {}, element("th", { scope: "row" }, row.first), element("td", {}, row.second), ...[percent(row.rate), `${percent(row.low)} to ${percent(row.high)}`, row.answers, row.won, row.lost, row.tied, row.bad].map((cell) => element("td", { class: "number" }, String(cell)))));
+  const lines = rows.map((row) => element("tr", {}, element("th", { scope: "row" }, row.first), element("td", {}, row.second), ...[percent(row.rate), `${percent(row.low)} to ${percent(row.high)}${row.answers < FEWEST ? ": too few to tell" : ""}`, row.answers, row.won, row.lost, row.tied, row.bad].map((cell) => element("td", { class: "number" }, String(cell)))));
   place.replaceChildren(element("h2", {}, "How they stand"), element("table", { class: "plain" }, element("thead", {}, element("tr", {}, ...head.map((says, at) => element("th", { scope: "col", class: at > 1 ? "number" : "" }, says)))), element("tbody", {}, ...lines)));
 }

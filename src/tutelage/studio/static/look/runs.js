@@ -1,6 +1,7 @@
 // All runs of the folder, as they are now. What is broken in one is told in its row.
 
 import { element } from "../elements.js";
+import { estimated } from "../estimates.js";
 import { say } from "../say.js";
 import { asked, chosen, keep, link } from "./address.js";
 import { again, ask } from "./ask.js";
@@ -19,7 +20,7 @@ const COLUMNS = [
   { name: "kl", says: "KL, nats", value: latest("kl_nats_per_sequence"), wide: true, number: true },
   { name: "length", says: "Length", value: latest("actions"), wide: true, number: true },
   { name: "entropy", says: "Entropy", value: latest("entropy_nats"), wide: true, number: true },
-  { name: "wins", says: "Wins", value: (row) => row.win_rate, draw: (row) => percent(row.win_rate), wide: true, number: true },
+  { name: "wins", says: "Wins", value: (row) => row.win_rate, draw: (row) => estimated(row.win_rate, row.win_rate_low, row.win_rate_high, row.win_rate_n), wide: true, number: true },
   { name: "seconds", says: "Took", value: (row) => row.seconds, draw: (row) => lasting(row.seconds), wide: true, number: true },
   { name: "changed", says: "Changed", value: (row) => row.changed, draw: changed, number: true },
 ];
@@ -186,8 +187,6 @@ function lined(row) {
 function changed(row) {
   return ago(Math.max(0, now - row.changed));
 }
-
-const percent = (share) => (share === null ? "–" : `${Math.round(100 * share)} %`);
 
 function changedChoice() {
   keep({ run: [...picked] });

@@ -1,15 +1,15 @@
 // Numbers as the overview writes them, and tables of them.
 
 import { element } from "../elements.js";
+import { percent, sized } from "../estimates.js";
 
 export const number = (value) => value.toLocaleString("en");
-export const percent = (value) => `${Math.round(100 * value)} %`;
 
-/** A share with its interval; of: how many it is a share of. */
-export function interval(value, low, high, of = null) {
+/** A share with its interval. of: how many it is a share of; n: the questions or people that they belong to. */
+export function interval(value, low, high, of = null, n = null) {
   if (value === null || value === undefined) return "–";
   const range = low === null || low === undefined ? "" : ` (${Math.round(100 * low)}–${Math.round(100 * high)})`;
-  return `${percent(value)}${range}${of === null ? "" : ` of ${number(of)}`}`;
+  return `${percent(value)}${range}${of === null ? "" : ` of ${number(of)}`}${n === null ? "" : `, ${sized(n)}`}`;
 }
 
 export function section(id, title, ...children) {

@@ -1,10 +1,11 @@
 // The overview of a team: numbers with their intervals, and, for those who lead, what can be done about them.
 
 import { element } from "../elements.js";
+import { sized } from "../estimates.js";
 import { Refused, get } from "../requests.js";
 import { settings } from "../settings.js";
 import { invitations, members } from "./acts.js";
-import { interval, number, percent, section, table } from "./figures.js";
+import { interval, number, section, table } from "./figures.js";
 
 const AGAIN_MS = 2000;
 const at = (id) => document.getElementById(id);
@@ -36,7 +37,7 @@ function draw(found) {
 
 function advice({ advice: told, questions }) {
   const says = { "go on": "Go on", stop: "Stop", "nobody knows": "Open" }[told.advice];
-  const means = (told.means ?? []).map((each) => [number(each.labels), interval(each.accuracy, each.accuracy_low, each.accuracy_high), each.fitted ? "yes" : "no: at chance"]);
+  const means = (told.means ?? []).map((each) => [number(each.labels), interval(each.accuracy, each.accuracy_low, each.accuracy_high, null, each.accuracy_n ?? null), each.fitted ? "yes" : "no: at chance"]);
   return section(
     "advice",
     "Is it worth going on?",
@@ -48,20 +49,28 @@ function advice({ advice: told, questions }) {
 }
 
 function agreement(found) {
-  const rows = [
-    ["two people, same answer", found.percent === undefined ? "–" : percent(found.percent), number(found.units)],
-    [`Krippendorff's α (${found.scale ?? "nominal"})`, found.alpha === undefined || found.alpha === null ? "–" : found.alpha.toFixed(3), number(found.units)],
-    ["one person, asked again", interval(found.test_repeat.share, found.test_repeat.low, found.test_repeat.high), number(found.test_repeat.of)],
-    ["one person, sides swapped", interval(found.test_swap.share, found.test_swap.low, found.test_swap.high), number(found.test_swap.of)],
+  const scales = found.scales ?? [];
+  const rows = scales.map((each) => [
+    `${each.kind}${each.axis ? `, ${each.axis}` : ""}`,
+    interval(each.percent, each.percent_low, each.percent_high),
+    each.alpha === null ? "–" : `${each.alpha.toFixed(2)}${each.alpha_low === null ? "" : ` (${each.alpha_low.toFixed(2)} to ${each.alpha_high.toFixed(2)})`}`,
+    each.scale,
+    number(each.units),
+    sized(each.percent_n),
+  ]);
+  const again = [
+    ["one person, asked again", share(found.test_repeat)],
+    ["one person, sides swapped", share(found.test_swap)],
   ];
-  const kappas = (found.kappas ?? []).map((each) => [each.first, each.second, each.kappa === null ? "–" : each.kappa.toFixed(2), number(each.units)]);
+  const kappas = scales.flatMap((scale) => scale.kappas.map((each) => [`${scale.kind} ${scale.axis}`, each.first, each.second, each.kappa === null ? "–" : each.kappa.toFixed(2), number(each.units)]));
   return section(
     "agreement",
     "How far people agree",
-    element("p", { class: "soft" }, "Nobody can agree with others more than with themselves: the lower two lines are the ceiling of the upper ones."),
-    table("Agreement", ["", "agreement", "of"], rows),
+    element("p", { class: "soft" }, "Each kind of question and each axis by itself, 95 % intervals over questions. Nobody can agree with others more than with themselves: that is the ceiling."),
+    rows.length ? table("Agreement", ["", "same answer", "Krippendorff's α", "scale", "units", "questions"], rows) : null,
+    table("Agreement with themselves", ["", "agreement"], again),
     found.why ? element("p", { class: "why" }, `No α: ${found.why}.`) : null,
-    kappas.length ? element("details", {}, element("summary", {}, "Cohen's κ of each pair of people"), table("Kappas", ["", "", "κ", "of"], kappas)) : null,
+    kappas.length ? element("details", {}, element("summary", {}, "Cohen's κ of each pair of people"), table("Kappas", ["", "", "", "κ", "of"], kappas)) : null,
   );
 }
 
@@ -117,7 +126,7 @@ function disputed({ disputed: rows }, again) {
   return section("disputed", "To decide", element("p", {}, "Answered differently by different people. You decide them on the same page, as blind as they were."), list, button);
 }
 
-const share = (found) => (found?.of ? interval(found.share, found.low, found.high, found.of) : "–");
+const share = (found) => (found?.of ? interval(found.share, found.low, found.high, found.of, found.n) : "–");
 
 at("desk").hidden = !settings.may.label;
 load();

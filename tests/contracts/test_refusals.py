@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tutelage.cli import VERBS, run_command
 from tutelage.runs.files import read_lines
@@ -305,6 +306,7 @@ def test_resume_finds_data_and_reward_from_another_folder(here, tmp_path_factory
     (here / "own.py").write_text("def score(prompts, responses):\n    return [1.0] * len(responses)\n")
     program = [sys.executable, "-m", "tutelage.cli", "resume", str(here / "run")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # another number of threads is another run
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     shutil.rmtree(here / "__pycache__", ignore_errors=True)
     found = subprocess.run(program, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=120)

@@ -29,20 +29,20 @@ from torch import Tensor
 
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.data.helpdesk import demonstrations
-from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.records import Comparison
 from tutelage.data.tokens import Codec
 from tutelage.doctor.chart import Chart, read_stage
 from tutelage.doctor.diagnosis import diagnose, found_in
 from tutelage.execution.native import SamplingSettings
 from tutelage.formulas.intervals import clopper_pearson
+from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.policies.language import LanguagePolicy, with_lora
-from tutelage.recipes import stages
 from tutelage.recipes.demo import DemoConfig, labels_stage, reward_model_stage, sft_stage
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import append_lines, read_lines
 from tutelage.runs.run import Run, as_plain
+from tutelage.training import stages
 from tutelage.trajectory import Batch
 
 TUNED_ON, UNSEEN = ("first", "second", "third"), ("fourth", "fifth")

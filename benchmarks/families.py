@@ -285,9 +285,9 @@ def attempt(name: str, arguments: list[str], here: Path) -> dict[str, Any]:
 @torch.no_grad()
 def sampler_gap(folder: Path) -> tuple[float, str]:
     """(largest difference of log-probs between sampler and transformers' forward pass, nats; the decoder)."""
-    from tutelage.data.pretrained import load_causal_lm, load_tokenizer
     from tutelage.environments.language import Language
     from tutelage.execution.native import NativeSampler, SamplingSettings
+    from tutelage.models.pretrained import load_causal_lm, load_tokenizer
     from tutelage.policies.language import LanguagePolicy
     from tutelage.trajectory import Key
 
@@ -341,8 +341,8 @@ def one_family(family: str) -> dict[str, Any]:
 
 def classifier_of(folder: Path) -> str:
     """The class of the family's reward models."""
-    from tutelage.data.classifiers import score_class
     from tutelage.data.errors import InputError
+    from tutelage.models.classifiers import score_class
 
     try:
         return score_class(transformers.AutoConfig.from_pretrained(folder), "").__name__

@@ -19,10 +19,10 @@ from setting import PROMPT_TOKENS, config_of, finish, interleaved, medians, poli
 from transformers import LlamaForSequenceClassification
 
 from tutelage.algorithms.ppo import PPOConfig, improve
-from tutelage.data.linear import multiply
 from tutelage.environments.language import Language
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.linear import multiply
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, ValueModel
 from tutelage.trajectory import Key
 

@@ -10,10 +10,10 @@ import time
 import torch
 
 from tutelage.algorithms.ppo import PPOConfig, improve
-from tutelage.data.pretrained import hush, load_causal_lm, load_sequence_classifier
 from tutelage.environments.language import Language
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.pretrained import hush, load_causal_lm, load_sequence_classifier
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, ValueModel
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.trajectory import Key

@@ -10,14 +10,14 @@ import torch
 from watch import Watch
 
 from tutelage.algorithms.ppo import PPOConfig, improve
-from tutelage.data.pretrained import hush, load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.pretrained import hush, load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, ValueModel
-from tutelage.recipes.stages import prompt_keys
 from tutelage.rewards.language import ModelScore, RewardModel
+from tutelage.training.stages import prompt_keys
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from setting import (
 )
 
 from tutelage.algorithms.ppo import PPOConfig, ppo_loss
-from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier
+from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier
 from tutelage.policies.language import LanguagePolicy, SeparateCritic, ValueModel
 from tutelage.trajectory import Batch, Key
 

@@ -17,12 +17,12 @@ import sys
 from setting import HERE, finish, python_of, run_script
 
 from tutelage.data.helpdesk import world
-from tutelage.data.pretrained import load_tokenizer
 from tutelage.data.tokens import Codec
+from tutelage.models.pretrained import load_tokenizer
 from tutelage.recipes import demo as demo_stages
 from tutelage.recipes.demo import DemoConfig
-from tutelage.recipes.stages import run_stages
 from tutelage.runs.run import Run
+from tutelage.training.stages import run_stages
 
 TARGET, BUDGET_S, RATES = 1.2, 150.0, (3e-4, 7e-4, 1.5e-3)
 MODELS = HERE / ".peers" / "helpdesk"

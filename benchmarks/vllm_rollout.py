@@ -39,10 +39,10 @@ def plain(asked: dict[str, Any]) -> float:
 
 def through(asked: dict[str, Any]) -> float:
     """Tokens a second of our sampler over vLLM."""
-    from tutelage.data.pretrained import load_causal_lm
     from tutelage.environments.language import Language
     from tutelage.execution.native import SamplingSettings
     from tutelage.execution.vllm import VLLMSampler
+    from tutelage.models.pretrained import load_causal_lm
     from tutelage.policies.language import LanguagePolicy
     from tutelage.trajectory import Key
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tutelage.data.records import Context
-from tutelage.recipes.voices import Voice
+from tutelage.studio.voices import Voice
 
 WORDS = ("the parcel is on its way", "nobody knows that yet", "please look at the letter", "it was sent on Monday")
 

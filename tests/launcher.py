@@ -100,7 +100,7 @@ def serve() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from tutelage.recipes import demo, jobs, sentiment  # noqa: F401
+    from tutelage.recipes import demo, sentiment  # noqa: F401
 
     print("ready", flush=True)
     for line in sys.stdin:

@@ -72,10 +72,10 @@ class Aside:
 
 
 def _recipe(module: str, job_class: str, function: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
-    """Loaded when it is asked for: settings and function of one file in recipes/."""
+    """Loaded when it is asked for: settings and function of one file in recipes/ or commands/."""
 
     def load() -> tuple[type, Callable[..., Any]]:
-        loaded = importlib.import_module(f"tutelage.recipes.{module}")
+        loaded = importlib.import_module(f"tutelage.{module}")
         return getattr(loaded, job_class), getattr(loaded, function)
 
     return load
@@ -83,81 +83,85 @@ def _recipe(module: str, job_class: str, function: str) -> Callable[[], tuple[ty
 
 VERBS = {
     "demo": Verb(
-        "the whole loop on the helpdesk that ships with tutelage", _recipe("demo", "DemoConfig", "demo"), "runs/demo"
+        "the whole loop on the helpdesk that ships with tutelage",
+        _recipe("recipes.demo", "DemoConfig", "demo"),
+        "runs/demo",
     ),
-    "sft": Verb("fine-tune a model on demonstrations", _recipe("jobs", "SFTJob", "sft_job"), "runs/sft"),
+    "sft": Verb("fine-tune a model on demonstrations", _recipe("commands.sft", "SFTJob", "sft_job"), "runs/sft"),
     "reward-model": Verb(
         "train a reward model on what people said",
-        _recipe("reward_models", "RewardModelJob", "reward_model_job"),
+        _recipe("commands.reward_model", "RewardModelJob", "reward_model_job"),
         "runs/reward-model",
     ),
-    "ppo": Verb("optimise a policy against a reward", _recipe("jobs", "PPOJob", "ppo_job"), "runs/ppo"),
+    "ppo": Verb("optimise a policy against a reward", _recipe("commands.ppo", "PPOJob", "ppo_job"), "runs/ppo"),
     "best-of-n": Verb(
-        "sample n replies a prompt and keep the best", _recipe("jobs", "BestOfNJob", "best_of_n_job"), "runs/best-of-n"
+        "sample n replies a prompt and keep the best",
+        _recipe("commands.best_of_n", "BestOfNJob", "best_of_n_job"),
+        "runs/best-of-n",
     ),
     "evaluate": Verb(
         "compare a policy with a baseline by one judge",
-        _recipe("evaluate_policies", "EvaluateJob", "evaluate_job"),
+        _recipe("commands.evaluate_policies", "EvaluateJob", "evaluate_job"),
         "runs/evaluate",
     ),
     "evaluate policies": Verb(
         "compare two policies by several judges",
-        _recipe("evaluate_policies", "PoliciesJob", "policies_job"),
+        _recipe("commands.evaluate_policies", "PoliciesJob", "policies_job"),
         "runs/evaluate-policies",
     ),
     "evaluate reward-model": Verb(
         "measure reward models by what people said",
-        _recipe("evaluate_reward_models", "RewardModelsJob", "reward_models_job"),
+        _recipe("commands.evaluate_reward_models", "RewardModelsJob", "reward_models_job"),
         "runs/evaluate-reward-model",
     ),
     "evaluate learning-curve": Verb(
         "tell what more labels would bring",
-        _recipe("evaluate_learning_curve", "LearningCurveJob", "learning_curve_job"),
+        _recipe("commands.evaluate_learning_curve", "LearningCurveJob", "learning_curve_job"),
         "runs/learning-curve",
     ),
     "loop": Verb(
         "rounds of asking, reward model and PPO; with --live while people answer",
-        _recipe("loop", "LoopConfig", "loop"),
+        _recipe("commands.loop", "LoopConfig", "loop"),
         "runs/loop",
     ),
     "overoptimise": Verb(
         "gold against proxy as a policy is optimised too far",
-        _recipe("overoptimise", "OveroptimiseConfig", "overoptimise"),
+        _recipe("recipes.overoptimise", "OveroptimiseConfig", "overoptimise"),
         "runs/overoptimise",
     ),
     "recipe christiano": Verb(
         "Christiano 2017: a policy from preferences over clips",
-        _recipe("christiano", "ChristianoConfig", "christiano"),
+        _recipe("recipes.christiano", "ChristianoConfig", "christiano"),
         "runs/christiano",
     ),
     "frontier": Verb(
         "reward mix, KL budget and rule breaks: which objective to take",
-        _recipe("frontier", "FrontierConfig", "frontier"),
+        _recipe("recipes.frontier", "FrontierConfig", "frontier"),
         "runs/frontier",
     ),
     "recipe sentiment": Verb(
         "Ziegler 2019 in small: positive stories",
-        _recipe("sentiment", "SentimentConfig", "sentiment"),
+        _recipe("recipes.sentiment", "SentimentConfig", "sentiment"),
         "runs/sentiment",
     ),
     "recipe tamer": Verb(
-        "Knox & Stone 2008: games taught by hand", _recipe("tamer", "TamerConfig", "tamer_recipe"), "runs/tamer"
+        "Knox & Stone 2008: games taught by hand", _recipe("recipes.tamer", "TamerConfig", "tamer_recipe"), "runs/tamer"
     ),
 }
 ASIDES = {
     "resume": Aside("continue a run that was interrupted or killed: tutelage resume RUN"),
     "verify-resume": Aside("replay a run from its checkpoints and compare to the bit: tutelage verify-resume RUN"),
-    "chat": Aside("talk to a model: tutelage chat MODEL", "tutelage.recipes.chat"),
+    "chat": Aside("talk to a model: tutelage chat MODEL", "tutelage.commands.chat"),
     "correspondence": Aside(
         "one reply as states, actions, rewards, returns, advantages: tutelage correspondence MODEL PROMPT",
-        "tutelage.recipes.correspondence",
+        "tutelage.commands.correspondence",
     ),
-    "doctor": Aside("say what went wrong in runs, and what to do: tutelage doctor RUN", "tutelage.recipes.deployment"),
-    "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.report.command"),
-    "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.feedback.command"),
-    "studio": Aside("look at runs and talk to their models: tutelage studio RUNS", "tutelage.studio.look.command"),
-    "tamer": Aside("teach an agent a game by two keys: tutelage tamer tetris", "tutelage.studio.tamer_command"),
-    "label": Aside("ask people on a page: tutelage label FILE (or --from-run RUN)", "tutelage.studio.command"),
+    "doctor": Aside("say what went wrong in runs, and what to do: tutelage doctor RUN", "tutelage.commands.doctor"),
+    "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.commands.report"),
+    "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.commands.feedback"),
+    "studio": Aside("look at runs and talk to their models: tutelage studio RUNS", "tutelage.commands.studio"),
+    "tamer": Aside("teach an agent a game by two keys: tutelage tamer tetris", "tutelage.commands.tamer"),
+    "label": Aside("ask people on a page: tutelage label FILE (or --from-run RUN)", "tutelage.commands.label"),
 }
 
 
@@ -183,7 +187,7 @@ def run_command(arguments: list[str]) -> int:
 def hush() -> None:
     """Quiet transformers, where a verb has loaded it."""
     if "transformers" in sys.modules:
-        importlib.import_module("tutelage.data.pretrained").hush()
+        importlib.import_module("tutelage.models.pretrained").hush()
 
 
 def dispatch(arguments: list[str]) -> int:

@@ -16,8 +16,9 @@ import tutelage
 
 PACKAGE = Path(tutelage.__file__).parent
 ORDER = [
-    ["formulas"], ["trajectory"], ["data"], ["environments", "policies", "rewards"], ["feedback"], ["execution"],
-    ["runs"], ["algorithms"], ["evaluation"], ["doctor"], ["report"], ["recipes"], ["studio"], ["cli"],
+    ["formulas"], ["trajectory"], ["data"], ["models"], ["environments", "policies", "rewards"], ["feedback"],
+    ["execution"], ["runs"], ["algorithms"], ["evaluation"], ["doctor"], ["training"], ["report"], ["recipes"],
+    ["studio"], ["commands"], ["cli"],
 ]  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 CONCRETE = {"environments", "policies", "rewards"}

@@ -13,14 +13,14 @@ from tests.tiny_families import byte_tokenizer, saved, write_data
 
 from tutelage.cli import run_command
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.tokens import written
 from tutelage.environments.language import Language
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.policies.language import Frozen, LanguagePolicy
-from tutelage.recipes.jobs import loaded_policy
-from tutelage.recipes.scoring import scorer
+from tutelage.policies.loading import load_policy
 from tutelage.rewards.language import RewardModel
+from tutelage.rewards.scoring import scorer
 from tutelage.trajectory import Batch, Key
 
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_ppo_on_an_adapter_starts_and_stays_near_the_fine_tuned_policy(place, ca
     """Case 01: it began at the base model, with the base model as its reference."""
     tuned, base = as_peft_loads(place / "sft" / "model"), log_probs(load_causal_lm(str(place / "base")))
     assert (tuned - base).abs().max() > 0.1
-    model, _ = loaded_policy(str(place / "sft" / "model"), CPU, 4)
+    model, _ = load_policy(str(place / "sft" / "model"), CPU, 4)
     policy = LanguagePolicy(model)
     reference = Frozen(policy)
     assert torch.allclose(policy.log_probs(rows()), tuned, atol=1e-5)
@@ -105,7 +105,7 @@ def test_sft_goes_on_with_the_adapter_or_merges_it(place):
     assert run(place, "sft", "sft/model", "whole", "--learning-rate", "1e-9") == 0
     whole = transformers.AutoModelForCausalLM.from_pretrained(place / "whole" / "model")
     assert torch.allclose(log_probs(whole), tuned, atol=1e-3)
-    model, _ = loaded_policy(str(place / "sft" / "model"), CPU)
+    model, _ = load_policy(str(place / "sft" / "model"), CPU)
     assert all(each.requires_grad for each in model.parameters())
 
 
@@ -189,7 +189,7 @@ def test_adapters_of_other_shapes_are_kept_whole(place, tmp_path, settings):
     byte_tokenizer().save_pretrained(tmp_path)
     theirs = as_peft_loads(tmp_path)
     for rank in (0, 4):
-        policy = LanguagePolicy(loaded_policy(str(tmp_path), CPU, rank)[0])
+        policy = LanguagePolicy(load_policy(str(tmp_path), CPU, rank)[0])
         assert torch.allclose(policy.log_probs(rows()), theirs, atol=1e-5)
         assert torch.allclose(Frozen(policy)(rows()), theirs, atol=1e-5)
         batch = NativeSampler(policy, [2], 0, SamplingSettings(16)).sample(
@@ -205,9 +205,9 @@ def test_an_adapter_that_has_no_merge_is_refused(place, tmp_path, method):
     model = transformers.AutoModelForCausalLM.from_pretrained(place / "base")
     peft.get_peft_model(model, method(num_virtual_tokens=2, task_type="CAUSAL_LM")).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="cannot be merged into the weights"):
-        loaded_policy(str(tmp_path), CPU)
+        load_policy(str(tmp_path), CPU)
     with pytest.raises(InputError, match="is not trained further here"):
-        loaded_policy(str(tmp_path), CPU, 4)
+        load_policy(str(tmp_path), CPU, 4)
 
 
 def test_an_adapter_without_a_tokenizer_has_that_of_its_base(place, tmp_path):
@@ -231,7 +231,7 @@ def test_a_reward_model_may_be_an_adapter(place, tmp_path):
     byte_tokenizer().save_pretrained(tmp_path / "reward")
     ours = RewardModel(load_sequence_classifier(str(tmp_path / "reward")))(rows())
     assert torch.allclose(ours, torch.cat(theirs)[:, 0], atol=1e-4)
-    codec = loaded_policy(str(place / "base"), CPU)[1]
+    codec = load_policy(str(place / "base"), CPU)[1]
     score, critic = scorer(str(tmp_path / "reward"), codec, CPU)
     assert torch.allclose(score(rows()).sum(dim=1), ours, atol=1e-4) and critic is not None
 

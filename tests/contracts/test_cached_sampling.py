@@ -11,14 +11,14 @@ from peft import LoraConfig, get_peft_model
 from tests.conftest import FAMILIES, SIZES, TOKENS
 from torch import nn
 
-from tutelage.data import linear
 from tutelage.data.errors import InputError
 from tutelage.environments.dialogue import Dialogue
 from tutelage.environments.language import Language
 from tutelage.execution import decoding
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models import linear
+from tutelage.models.length_limits import cached_length, rotary_length
 from tutelage.policies.language import LanguagePolicy, with_lora
-from tutelage.policies.length_limits import cached_length, rotary_length
 from tutelage.trajectory import Key
 
 BASE = {**SIZES, **TOKENS, "max_position_embeddings": 128, "initializer_range": 0.2}

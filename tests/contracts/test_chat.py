@@ -10,12 +10,12 @@ from tests.conftest import letters_tokenizer
 from tokenizers import decoders
 
 from tutelage.cli import run_command
+from tutelage.commands import chat as chat_module
+from tutelage.commands.chat import Chat, Talk, as_prompt, lines
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import load_causal_lm, load_tokenizer
 from tutelage.data.tokens import Codec
-from tutelage.recipes import chat as chat_module
-from tutelage.recipes.chat import Chat, Talk, as_prompt, lines
-from tutelage.recipes.chat_sampling import ChatSampling, TextStream, chat_sampling
+from tutelage.models.pretrained import load_causal_lm, load_tokenizer
+from tutelage.studio.chat_sampling import ChatSampling, TextStream, chat_sampling
 
 CHATML = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from tutelage.cli import VERBS, run_command
-from tutelage.data.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.data.tokens import Codec, written
+from tutelage.models.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.rewards.language import RewardModel
 from tutelage.runs.files import read_lines
 from tutelage.trajectory import Batch

@@ -10,14 +10,14 @@ import warnings
 import pytest
 from tests.tiny_tokenizers import beginning, byte_level, unigram
 
+from tutelage.commands.chat import as_prompt
 from tutelage.data import sources, talks
 from tutelage.data.control_tokens import TemplateText, as_value, control_ids
 from tutelage.data.errors import InputError
 from tutelage.data.files import Row
 from tutelage.data.tokens import Codec
 from tutelage.recipes.asking import context_of
-from tutelage.recipes.chat import as_prompt
-from tutelage.recipes.stepwise import StepwisePPO
+from tutelage.training.stepwise import StepwisePPO
 
 MAKERS = {
     "byte-level": byte_level,

@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 from tests.conftest import letters_tokenizer
 
+from tutelage.algorithms.minibatches import minibatch, split_minibatches
 from tutelage.data import records, sources
 from tutelage.data.control_tokens import TemplateText
 from tutelage.data.errors import InputError
-from tutelage.data.order import minibatch, split_minibatches
 from tutelage.data.split import by_prompt
 from tutelage.data.tokens import Codec
 from tutelage.data.truncate import fit

@@ -13,15 +13,15 @@ from tests.conftest import letters_tokenizer, llama_config
 from transformers import AutoModelForSequenceClassification, LlamaForSequenceClassification
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import load_sequence_classifier
 from tutelage.data.tokens import Codec, written
 from tutelage.formulas import uncertainty
+from tutelage.models.pretrained import load_sequence_classifier
 from tutelage.policies.language import LanguagePolicy, ValueModel
-from tutelage.recipes.scoring import Judging, one_label, scorer
-from tutelage.recipes.stages import critic_of
 from tutelage.rewards.ensemble import CombinedScore, Ensemble, load_ensemble
 from tutelage.rewards.language import Heads, ModelScore, RewardModel, start_head
 from tutelage.rewards.rules import RuleScore, read_rules
+from tutelage.rewards.scoring import Judging, one_label, scorer
+from tutelage.training.stages import critic_of
 from tutelage.trajectory import Batch
 
 CODEC = Codec(letters_tokenizer(pad_token="<eos>"))

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tutelage.cli import run_command
+from tutelage.commands.evaluate_reward_models import learned_prompts
 from tutelage.data.split import by_prompt
-from tutelage.recipes.text_scores import labels, learned_prompts
 from tutelage.report.plots import script
+from tutelage.rewards.text_scores import labels
 from tutelage.runs.files import read_json, read_lines
 
 

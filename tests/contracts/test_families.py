@@ -8,15 +8,15 @@ import transformers
 from tests.tiny_families import byte_tokenizer, saved, write_data
 
 from tutelage.cli import run_command
-from tutelage.data.classifiers import OURS
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.tokens import Codec, written
 from tutelage.environments.language import Language
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.classifiers import OURS
+from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.policies.language import LanguagePolicy, with_lora
-from tutelage.recipes.scoring import scorer
 from tutelage.rewards.language import Heads, RewardModel, start_head
+from tutelage.rewards.scoring import scorer
 from tutelage.trajectory import Batch, Key
 
 CPU = torch.device("cpu")

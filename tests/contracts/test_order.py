@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tutelage.data import order
+from tutelage.algorithms import minibatches as order
 
 
 def replayed(rows, seed, epoch):

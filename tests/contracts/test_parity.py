@@ -14,13 +14,13 @@ from transformers import LlamaForCausalLM
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.cli import run_command
 from tutelage.data.tokens import Codec
-from tutelage.data.trunk import Numerics
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.formulas.parity import ParityGap, parity_gap
+from tutelage.models.trunk import Numerics
 from tutelage.policies.language import LanguagePolicy
-from tutelage.recipes.stages import Speaker, critic_of, run_ppo
 from tutelage.rewards.language import TextScore
 from tutelage.runs.run import Run
+from tutelage.training.stages import Speaker, critic_of, run_ppo
 from tutelage.trajectory import SamplerMismatchError
 
 BF16 = Numerics("bf16")

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from tutelage.commands.evaluate_policies import by_function
 from tutelage.data.errors import InputError
 from tutelage.data.records import Candidate, Comparison, Context, Verdict
 from tutelage.evaluation.verdicts import among_people, asked_of_people, outcome, read_answers
 from tutelage.evaluation.win_rates import Judgements, Replies, agreements, by_scores, row
 from tutelage.formulas import intervals, win_rate
-from tutelage.recipes.evaluate_policies import by_function
 
 POLICIES = ("candidate", "other")
 NOTHING = np.full(4, np.nan)

@@ -14,14 +14,14 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 from tutelage.algorithms.ppo import PPOConfig, improve
 from tutelage.cli import run_command
-from tutelage.data.causality import remember_as_loaded
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
-from tutelage.data.trunk import Numerics
 from tutelage.environments.language import Language
 from tutelage.execution import preflight as checks
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.causality import remember_as_loaded
+from tutelage.models.trunk import Numerics
 from tutelage.policies.language import Frozen, LanguagePolicy, SharedCritic, with_lora
 from tutelage.rewards.language import TextScore
 

@@ -15,12 +15,12 @@ from tutelage.data.tokens import Codec
 from tutelage.doctor.chart import read_stage
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy
-from tutelage.recipes import stages
-from tutelage.recipes.probe import probe_keys, steps_between
-from tutelage.recipes.stages import Beside, Speaker, critic_of, run_ppo
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
+from tutelage.training import stages
+from tutelage.training.probe import probe_keys, steps_between
+from tutelage.training.stages import Beside, Speaker, critic_of, run_ppo
 
 PROMPTS = ["ab ", "cd ", "ef ", "gh ", "ab ", "cd "]
 

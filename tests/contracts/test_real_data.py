@@ -9,9 +9,9 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from tutelage.cli import run_command
-from tutelage.data.pretrained import load_tokenizer
 from tutelage.data.sources import comparisons, prompts
 from tutelage.data.tokens import Codec
+from tutelage.models.pretrained import load_tokenizer
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real weights and data are not beside this repository")

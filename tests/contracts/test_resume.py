@@ -18,8 +18,8 @@ from tests.launcher import Launcher
 from tests.resuming import COMMANDS, differences, kind_of_run
 
 from tutelage.cli import run_command
+from tutelage.commands import loop
 from tutelage.data.errors import InputError
-from tutelage.recipes import loop
 from tutelage.runs import run as run_module
 from tutelage.runs.checkpoints import Checkpoints, DamagedError, RandomGenerators, content_hash
 from tutelage.runs.files import Disk, read_lines

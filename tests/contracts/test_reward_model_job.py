@@ -12,14 +12,14 @@ from tests.resuming import differences
 from transformers import AutoModelForSequenceClassification
 
 from tutelage.cli import run_command
+from tutelage.commands.labels import Asked, Labels, reading
+from tutelage.commands.measures import measured
+from tutelage.commands.reward_model import bootstrap
 from tutelage.data import sources
 from tutelage.data.judgements import judged, tokenised
-from tutelage.data.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Question, chosen
 from tutelage.data.tokens import Codec, written
-from tutelage.recipes.labels import Asked, Labels, reading
-from tutelage.recipes.measures import measured
-from tutelage.recipes.reward_models import bootstrap
+from tutelage.models.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.rewards.ensemble import load_ensemble
 from tutelage.rewards.language import Heads, RewardModel
 from tutelage.runs.files import read_lines
@@ -337,7 +337,7 @@ def test_flags_of_every_group_stand_in_a_settings_file_by_their_names(job, tmp_p
 
 
 def test_an_ensemble_resumed_between_members_is_the_same(job, monkeypatch, tmp_path):
-    from tutelage.recipes import reward_models
+    from tutelage.commands import reward_model as reward_models
 
     whole = job("pairs", "--members", "2", out="whole")[1]
     member = reward_models.member

@@ -12,12 +12,12 @@ from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy, SeparateCritic, SharedCritic
-from tutelage.recipes import stages
-from tutelage.recipes.stages import Speaker, critic_of, run_ppo
-from tutelage.recipes.stepwise import StepwisePPO
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
+from tutelage.training import stages
+from tutelage.training.stages import Speaker, critic_of, run_ppo
+from tutelage.training.stepwise import StepwisePPO
 
 PROMPTS = ["ab ", "cd ", "ef ", "gh "]
 QUICK = PPOConfig(

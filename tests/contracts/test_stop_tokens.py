@@ -8,15 +8,15 @@ from tests.conftest import letters_tokenizer, llama_config
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from tutelage.algorithms.ppo import PPOConfig
+from tutelage.commands.chat import Chat, Talk
 from tutelage.data.tokens import Codec
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy, stop_tokens, with_lora
-from tutelage.recipes.chat import Chat, Talk
-from tutelage.recipes.stages import Speaker
-from tutelage.recipes.stepwise import StepwisePPO
-from tutelage.recipes.voices import voices
 from tutelage.runs.run import Run
 from tutelage.studio.play.models import Bench, Drawing
+from tutelage.studio.voices import voices
+from tutelage.training.stages import Speaker
+from tutelage.training.stepwise import StepwisePPO
 
 EOS, TURN_END = 1, 5
 

@@ -394,7 +394,7 @@ def test_a_kind_of_question_is_a_page_and_a_script_of_that_name(desk):
 @pytest.mark.slow
 def test_the_way_to_the_page_loads_no_torch():
     heavy = "[m for m in ('torch', 'transformers', 'numpy', 'pandas') if m in sys.modules]"
-    code = f"import sys, tutelage.cli, tutelage.studio.command; print({heavy})"
+    code = f"import sys, tutelage.cli, tutelage.commands.label; print({heavy})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 

@@ -9,8 +9,8 @@ from tests.desk import Clock, Desk
 
 from tutelage.data.records import Context
 from tutelage.evaluation import labellers
-from tutelage.recipes.voices import Voice, as_text, voices
 from tutelage.studio.talks import tame
+from tutelage.studio.voices import Voice, as_text, voices
 
 TALK = "0123456789abcdef" * 2
 

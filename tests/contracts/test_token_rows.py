@@ -10,11 +10,11 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.data.tokens import Codec, written
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy
-from tutelage.recipes.stages import Beside, Speaker, critic_of, run_ppo
-from tutelage.recipes.token_rows import COLUMNS, token_columns
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
+from tutelage.training.stages import Beside, Speaker, critic_of, run_ppo
+from tutelage.training.token_rows import COLUMNS, token_columns
 from tutelage.trajectory import Batch
 
 COEFFICIENT = 0.3

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tutelage.cli import VERBS, run_command
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import (
+from tutelage.models.pretrained import (
     Trust,
     load_causal_lm,
     load_sequence_classifier,

@@ -274,7 +274,7 @@ def test_samples_run(code, words_folder, tmp_path, monkeypatch, capsys):
     ]
     (tmp_path / "comparisons.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 2))
     exec(compile(code.replace("steps=100", "steps=3"), "sample", "exec"), {"__name__": "sample"})
-    without_a_run = ("tutelage.recipes.stepwise", "tutelage.evaluation", "tutelage.feedback")
+    without_a_run = ("tutelage.training.stepwise", "tutelage.evaluation", "tutelage.feedback")
     assert any((tmp_path / "runs").glob("*/summary.json")) or any(name in code for name in without_a_run)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tutelage.formulas import likelihood
-from tutelage.policies import head
+from tutelage.models import head
 
 
 def inputs(rows=37, width=16, vocabulary=51, bias=True):

@@ -21,8 +21,8 @@ from tutelage.policies.language import (
     ValueModel,
     with_lora,
 )
-from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore, RewardModel, start_head
+from tutelage.training import stages
 from tutelage.trajectory import Batch, Finish, Key
 
 EOS = 1

@@ -10,7 +10,7 @@ from tests.conftest import llama_config
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from tutelage.data import linear
+from tutelage.models import linear
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 

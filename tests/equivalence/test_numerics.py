@@ -11,9 +11,9 @@ from tests.conftest import FAMILIES
 from tests.equivalence.test_language import drawn
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM
 
-from tutelage.data import trunk
 from tutelage.data.errors import InputError
-from tutelage.data.trunk import Numerics, last_states
+from tutelage.models import trunk
+from tutelage.models.trunk import Numerics, last_states
 from tutelage.policies.language import LanguagePolicy, with_lora
 
 FP32, BF16 = Numerics(), Numerics("bf16")

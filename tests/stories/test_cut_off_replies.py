@@ -21,7 +21,7 @@ from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.formulas import schedule
 from tutelage.policies.language import Frozen, LanguagePolicy, SharedCritic
-from tutelage.recipes.stepwise import StepwisePPO
+from tutelage.training.stepwise import StepwisePPO
 from tutelage.trajectory import Batch, Key, Task
 
 STOP, LIMIT = 1, 14

@@ -67,10 +67,10 @@ def test_the_folder_holds_what_was_promised(folder):
 @pytest.mark.slow
 def test_the_reward_model_is_centred_on_the_demonstrations(folder):
     from tutelage.data.helpdesk import demonstrations
-    from tutelage.data.pretrained import load_sequence_classifier, load_tokenizer
     from tutelage.data.tokens import Codec
-    from tutelage.recipes import stages
+    from tutelage.models.pretrained import load_sequence_classifier, load_tokenizer
     from tutelage.rewards.language import ModelScore, RewardModel
+    from tutelage.training import stages
 
     path = str(folder / "reward-model" / "model")
     rows = stages.encoded(Codec(load_tokenizer(path)), demonstrations.demonstrations(500, 0))

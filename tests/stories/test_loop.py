@@ -146,7 +146,7 @@ def no_verdict(prompt: str, first: str, second: str) -> float:
 
 @pytest.mark.slow
 def test_live_a_judge_without_verdicts_ends_the_run_with_a_word(own, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tutelage.recipes.loop.labeller_of", lambda *given: ModelLabeller("mumbler", no_verdict))
+    monkeypatch.setattr("tutelage.commands.loop.labeller_of", lambda *given: ModelLabeller("mumbler", no_verdict))
     assert run_command(["loop", "--live", *own, "--out", str(tmp_path / "live")]) == 2
     assert "gave no verdict" in capsys.readouterr().err
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from tutelage.algorithms.kl_controller import KLController
+from tutelage.algorithms.minibatches import split_minibatches
 from tutelage.algorithms.peak import Peak
-from tutelage.data.order import split_minibatches
 from tutelage.formulas import advantage, kl, masked, surrogate
 from tutelage.formulas.parity import ParityGap, parity_gap
 from tutelage.runs.progress import ProgressSettings

@@ -14,9 +14,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tutelage.algorithms.minibatches import minibatch
 from tutelage.algorithms.reward_losses import Objective
 from tutelage.data.judgements import Judgements
-from tutelage.data.order import minibatch
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Learner, Sums
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from tutelage.data.order import minibatch
+from tutelage.algorithms.minibatches import minibatch
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Learner, LogProbs, Sums
 

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
-from tutelage.data.linear import Linear, library, packed
-from tutelage.data.trunk import trunk
+from tutelage.models.length_limits import cached_length
+from tutelage.models.linear import Linear, library, packed
+from tutelage.models.trunk import trunk
 from tutelage.policies.language import LanguagePolicy
-from tutelage.policies.length_limits import cached_length
 from tutelage.trajectory import Batch
 
 ROUND = 16  # slots grow by so many tokens at a time

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
-from tutelage.data.trunk import Numerics
 from tutelage.formulas.parity import parity_gap
+from tutelage.models.trunk import Numerics
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import Batch, Environment, Key, Sampler, SamplerMismatchError
 

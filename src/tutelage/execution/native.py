@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import context_tokens
 from tutelage.execution.decoding import Decoder, Rereading, agrees, decoder_of, say_once
 from tutelage.formulas import sampling
+from tutelage.models.pretrained import context_tokens
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import Batch, Environment, Episode, Finish, Key, Trajectory, Turn, padded
 

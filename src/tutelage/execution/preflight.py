@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.causality import loaded_as, log_probs_of
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import free_bytes
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
 from tutelage.execution.exact_parity import in_full_precision
 from tutelage.formulas.parity import MEAN_ROUNDINGS, ParityGap, parity_gap
+from tutelage.models.causality import loaded_as, log_probs_of
+from tutelage.models.pretrained import free_bytes
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import ActorCritic, Batch, Key, LogProbs, Sampler, Score
 

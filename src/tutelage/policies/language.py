@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.adapters import has_learned
-from tutelage.data.causality import first_line
-from tutelage.data.classifiers import state_width
 from tutelage.data.errors import InputError
-from tutelage.data.linear import Linear, quickened
 from tutelage.data.tokens import Codec
-from tutelage.data.trunk import Numerics, last_states, trunk
 from tutelage.formulas import kl, likelihood, sampling
-from tutelage.policies.head import said
-from tutelage.policies.length_limits import rotary_length
+from tutelage.models.adapters import has_learned
+from tutelage.models.causality import first_line
+from tutelage.models.classifiers import state_width
+from tutelage.models.head import said
+from tutelage.models.length_limits import rotary_length
+from tutelage.models.linear import Linear, quickened
+from tutelage.models.trunk import Numerics, last_states, trunk
 from tutelage.trajectory import Batch, Evaluation
 
 STATE_SPACE = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")

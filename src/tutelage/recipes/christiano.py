@@ -29,7 +29,6 @@ from tutelage.execution.learner import LocalLearner
 from tutelage.feedback.store import Store
 from tutelage.feedback.teachers import ClipTeacher
 from tutelage.formulas import schedule
-from tutelage.recipes import stages
 from tutelage.recipes.christiano_settings import ChristianoConfig, refuse_contradictions
 from tutelage.recipes.clip_questions import Interview
 from tutelage.recipes.control_tasks import ControlTask, Learning, task_of, with_steps
@@ -37,6 +36,7 @@ from tutelage.rewards.control import EnsembleScore, RewardEnsemble, TrueScore, c
 from tutelage.runs.files import write_json
 from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
+from tutelage.training import stages
 from tutelage.trajectory import Batch, Key, Task
 
 STORE, CLIPS, LIVE, PAIRS = "feedback.db", "clips", "live.json", "pairs.json"

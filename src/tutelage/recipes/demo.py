@@ -28,7 +28,6 @@ from tutelage.data.helpdesk import demonstrations as desk_demonstrations
 from tutelage.data.helpdesk import tokenizer as desk_tokenizer
 from tutelage.data.helpdesk import world
 from tutelage.data.judgements import Judgements, judged, tokenised
-from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.questions import chosen as pairs_of
 from tutelage.data.records import Comparison, compared
@@ -40,14 +39,15 @@ from tutelage.feedback import labellers
 from tutelage.feedback.answering import Labeller
 from tutelage.feedback.store import Store
 from tutelage.formulas import best_of_n, intervals
+from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.policies.language import LanguagePolicy
-from tutelage.recipes import stages
 from tutelage.recipes.asking import Pairs, asked_of
 from tutelage.recipes.labelling import labeller_of
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel, TextScore
 from tutelage.runs.files import read_lines, write_folder, write_lines
 from tutelage.runs.run import Run
+from tutelage.training import stages
 from tutelage.trajectory import Batch, Score
 
 

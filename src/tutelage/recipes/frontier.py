@@ -24,18 +24,18 @@ from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.errors import InputError
 from tutelage.data.helpdesk import world
-from tutelage.data.pretrained import load_sequence_classifier
 from tutelage.data.records import compared
 from tutelage.evaluation.frontier import chosen, points
 from tutelage.feedback import labellers
+from tutelage.models.pretrained import load_sequence_classifier
 from tutelage.policies.language import LanguagePolicy, exact_kl
-from tutelage.recipes import stages
 from tutelage.recipes.demo import COMPARISONS, DemoConfig, loaded, reward_model_stage, sft_stage
 from tutelage.recipes.quick import where_default
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import write_lines
 from tutelage.runs.run import Run
+from tutelage.training import stages
 from tutelage.trajectory import Batch, in_parts
 
 FIRST = "first-policy"

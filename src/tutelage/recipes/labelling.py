@@ -11,8 +11,8 @@ from tutelage.data.errors import InputError
 from tutelage.feedback import labellers
 from tutelage.feedback.answering import HumanLabeller, Judge, Labeller, ModelLabeller, Panel
 from tutelage.feedback.judges import Endpoint
-from tutelage.recipes.text_scores import TextScorer, label
 from tutelage.rewards import helpdesk
+from tutelage.rewards.text_scores import TextScorer, label
 
 LONGEST = 512  # tokens of prompt and reply together that a reward model as judge reads
 

@@ -20,11 +20,10 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.helpdesk import world
-from tutelage.data.pretrained import load_sequence_classifier
 from tutelage.evaluation.overoptimisation import Checked, Optimised, best_of_n_points, found_in
 from tutelage.formulas import uncertainty
+from tutelage.models.pretrained import load_sequence_classifier
 from tutelage.policies.language import LanguagePolicy, exact_kl
-from tutelage.recipes import stages
 from tutelage.recipes.demo import DemoConfig, loaded, sft_stage
 from tutelage.recipes.proxies import Pool, proxy_stage
 from tutelage.recipes.quick import where_default
@@ -33,6 +32,7 @@ from tutelage.rewards.ensemble import CombinedScore, Ensemble
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
+from tutelage.training import stages
 from tutelage.trajectory import Batch, Score, in_parts
 
 POLICY, POOL, SAMPLES, TRUNK = "sft", "comparisons", "best-of-n", "trunk"

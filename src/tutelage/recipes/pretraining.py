@@ -14,13 +14,13 @@ from typing import Any
 from tutelage.algorithms.reward_losses import PAIRS, Objective
 from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
 from tutelage.data.judgements import Judgements
-from tutelage.data.pretrained import load_sequence_classifier
 from tutelage.data.tokens import Codec
 from tutelage.formulas import learning_curve
-from tutelage.recipes import stages
+from tutelage.models.pretrained import load_sequence_classifier
 from tutelage.rewards.language import RewardModel, start_head
 from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
+from tutelage.training import stages
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import numpy as np
 from tutelage.algorithms.reward_losses import PAIRS
 from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
 from tutelage.data.judgements import Judgements, judged, tokenised
-from tutelage.data.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Pair, Question
 from tutelage.data.tokens import Codec
-from tutelage.recipes import stages
+from tutelage.models.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.runs.files import append_lines, read_lines, write_folder
 from tutelage.runs.run import Run
+from tutelage.training import stages
 
 FILE, TESTED = "comparisons.jsonl", 500  # of the pool's comparisons every proxy is tested on the last ones
 

@@ -26,7 +26,6 @@ from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import judged
 from tutelage.data.letters import last_cut
-from tutelage.data.pretrained import Trust, load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Question, chosen
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
@@ -35,12 +34,13 @@ from tutelage.execution import kept
 from tutelage.execution.native import SamplingSettings
 from tutelage.formulas import optimal
 from tutelage.formulas.intervals import mean_interval
+from tutelage.models.pretrained import Trust, load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.policies.language import LanguagePolicy
-from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.rewards.sentiment import Sentiment, fitted
 from tutelage.runs.files import read_lines, write_folder
 from tutelage.runs.run import Run
+from tutelage.training import stages
 from tutelage.trajectory import Batch, Finish, Key
 
 BETAS = (1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.065, 0.05, 0.04, 0.03, 0.02)

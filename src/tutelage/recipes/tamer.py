@@ -29,9 +29,9 @@ from tutelage.evaluation.tamer import WITHIN, Attempts, summarised
 from tutelage.feedback import trainers
 from tutelage.formulas.credit import Credit, by_gamma, by_uniform, delayed, present_step, previous_step, uniform_cdf
 from tutelage.recipes.quick import where_default
-from tutelage.recipes.stages import run_stages
 from tutelage.runs.checkpoints import State
 from tutelage.runs.run import Run
+from tutelage.training.stages import run_stages
 from tutelage.trajectory import Finish, Key
 
 PAUSE_SECONDS = 2.0  # between two games

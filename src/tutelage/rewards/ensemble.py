@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import NOTHING, Trust, load_sequence_classifier
 from tutelage.data.tokens import Codec
-from tutelage.data.trunk import Numerics
+from tutelage.models.pretrained import NOTHING, Trust, load_sequence_classifier
+from tutelage.models.trunk import Numerics
 from tutelage.rewards.language import Heads
 from tutelage.trajectory import Batch
 

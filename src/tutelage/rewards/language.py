@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
-from tutelage.data.linear import quickened
 from tutelage.data.tokens import Codec
-from tutelage.data.trunk import Numerics, last_states
+from tutelage.models.linear import quickened
+from tutelage.models.trunk import Numerics, last_states
 from tutelage.rewards.functions import TextReward
 from tutelage.trajectory import Batch
 

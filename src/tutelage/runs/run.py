@@ -19,9 +19,9 @@ import psutil
 import torch
 
 from tutelage.data.errors import InputError
-from tutelage.data.linear import library
 from tutelage.data.secrets import masked
 from tutelage.feedback.people import holds_people
+from tutelage.models.linear import library
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
 from tutelage.runs.claim import Claim, claim_folder, put_back
 from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, entry, read_json, read_lines, write_json

@@ -24,7 +24,7 @@ from tutelage.studio.security import Guard, Refusal
 from tutelage.studio.sessions import Sessions
 
 if TYPE_CHECKING:  # it brings torch
-    from tutelage.recipes.voices import Voice
+    from tutelage.studio.voices import Voice
 
 
 def application(

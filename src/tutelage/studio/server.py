@@ -24,7 +24,7 @@ from tutelage.studio.project import Project, ask
 from tutelage.studio.sessions import Sessions
 
 if TYPE_CHECKING:  # it brings torch
-    from tutelage.recipes.voices import Voice
+    from tutelage.studio.voices import Voice
 
 CLOSING_SECONDS = 1  # for open pages, when the server is stopped
 

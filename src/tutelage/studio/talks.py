@@ -29,7 +29,7 @@ from tutelage.studio.members import may, member_of
 from tutelage.studio.security import Refusal
 
 if TYPE_CHECKING:  # it brings torch, for which a server without voices does not wait
-    from tutelage.recipes.voices import Message, Voice
+    from tutelage.studio.voices import Message, Voice
 
 MOST_TURNS = 20
 LONGEST = 8000  # letters of a message

@@ -84,11 +84,11 @@ class Bench:
 
         InputError where the model cannot be loaded or the talk is too long.
         """
-        from tutelage.data.pretrained import context_tokens
         from tutelage.environments.language import Language, refuse_crowded
         from tutelage.execution.native import NativeSampler, SamplingSettings
+        from tutelage.models.pretrained import context_tokens
         from tutelage.policies.language import LanguagePolicy, stop_tokens
-        from tutelage.recipes.chat import as_prompt
+        from tutelage.studio.chat_prompts import as_prompt
         from tutelage.trajectory import Key
 
         with self.lock:
@@ -104,7 +104,7 @@ class Bench:
 
     def scores(self, path: Path, message: str, template: str, replies: Sequence[str]) -> list[float]:
         """What a reward model says of replies to a message."""
-        from tutelage.recipes.chat import as_prompt
+        from tutelage.studio.chat_prompts import as_prompt
 
         with self.lock:
             scorer = self._kept(path, self._scorer)
@@ -124,15 +124,15 @@ class Bench:
         return found
 
     def _policy(self, path: Path) -> Any:
-        from tutelage.data.pretrained import device_of, hush
-        from tutelage.recipes.jobs import loaded_policy
+        from tutelage.models.pretrained import device_of, hush
+        from tutelage.policies.loading import load_policy
 
         hush()
-        return loaded_policy(str(path), device_of(self.device))
+        return load_policy(str(path), device_of(self.device))
 
     def _scorer(self, path: Path) -> Any:
-        from tutelage.data.pretrained import device_of, hush
-        from tutelage.recipes.text_scores import TextScorer
+        from tutelage.models.pretrained import device_of, hush
+        from tutelage.rewards.text_scores import TextScorer
 
         hush()
         return TextScorer.load(str(path), device_of(self.device), READ)

@@ -16,29 +16,30 @@ from typing import Any
 import numpy as np
 import torch
 
+from tutelage.commands.live import Material, live
+from tutelage.commands.loop_settings import LoopConfig, refuse_contradictions
+from tutelage.commands.ppo import PPOJob, ppo_job
+from tutelage.commands.reward_model import Members, Normalising, RewardModelJob, reward_model_job
 from tutelage.data import sources
 from tutelage.data.control_tokens import as_value
 from tutelage.data.errors import InputError
 from tutelage.data.helpdesk import world
-from tutelage.data.pretrained import load_tokenizer
 from tutelage.data.tokens import Codec
 from tutelage.evaluation.rounds import policy_rows, summary_of
 from tutelage.execution.native import SamplingSettings
 from tutelage.feedback.asking import Label
 from tutelage.feedback.store import Store
+from tutelage.models.pretrained import load_tokenizer
 from tutelage.policies.language import LanguagePolicy
-from tutelage.recipes import stages
+from tutelage.policies.loading import load_policy
 from tutelage.recipes.asking import Pairs, asked_of
 from tutelage.recipes.demo import DemoConfig, sft_stage
-from tutelage.recipes.jobs import PPOJob, loaded_policy, ppo_job
 from tutelage.recipes.labelling import labeller_of
-from tutelage.recipes.live import Material, live
-from tutelage.recipes.loop_settings import LoopConfig, refuse_contradictions
-from tutelage.recipes.reward_models import Members, Normalising, RewardModelJob, reward_model_job
-from tutelage.recipes.text_scores import TextScorer
 from tutelage.rewards import helpdesk
+from tutelage.rewards.text_scores import TextScorer
 from tutelage.runs.files import write_json, write_lines
 from tutelage.runs.run import Run
+from tutelage.training import stages
 
 STORE, COMPARISONS, PROMPTS, LINEAGE = "feedback.db", "comparisons.jsonl", "prompts.jsonl", "feedback.json"
 
@@ -106,7 +107,7 @@ def folder_of(config: LoopConfig, run: Run, lap: str | None) -> str:
 
 
 def speaker_of(config: LoopConfig, folder: str) -> stages.Speaker:
-    model, codec = loaded_policy(folder, torch.device("cpu"), trust=config.trust)
+    model, codec = load_policy(folder, torch.device("cpu"), trust=config.trust)
     return stages.Speaker(LanguagePolicy(model), codec, SamplingSettings(config.subject.max_new_tokens))
 
 

@@ -9,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tutelage.data.errors import InputError
-from tutelage.data.pretrained import NOTHING, Trust, context_tokens, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
-from tutelage.data.trunk import Numerics
-from tutelage.recipes.reward_models import RewardModelJob, asked_rows, split
-from tutelage.recipes.scoring import Judging, opinions
+from tutelage.models.pretrained import NOTHING, Trust, context_tokens, load_tokenizer
+from tutelage.models.trunk import Numerics
 from tutelage.rewards.ensemble import Combine, Ensemble
-from tutelage.runs.files import entry, read_json
-from tutelage.runs.settings import overridden
+from tutelage.rewards.scoring import Judging, opinions
 from tutelage.trajectory import Batch, parts_by_length
 
 TOKENS_AT_ONCE = 16384
@@ -87,21 +83,3 @@ def labels(names: Sequence[str]) -> list[str]:
     """Short where that tells them apart, else as they were given."""
     short = [label(each) for each in names]
     return short if len(set(short)) == len(set(names)) else list(names)
-
-
-def learned_prompts(name: str, trust: Trust = NOTHING) -> set[str] | None:
-    """The prompts that a reward model of `tutelage reward-model` learned from, read again from its data.
-
-    None where that is not known: another program's model, or data that are no longer there.
-    """
-    config = Path(name).expanduser().parent / "config.json"
-    run = read_json(config) if config.is_file() else {}
-    if run.get("verb") != "reward-model":
-        return None
-    job = overridden(RewardModelJob(model=name, data=""), entry(config, run, "settings", dict), str(config))
-    try:
-        learned = split(job, asked_rows(job, Codec(load_tokenizer(name, trust)))[0])[1]
-    except InputError as error:
-        print(f"{name}: what it learned from cannot be read again ({error})")
-        return None
-    return {each.question.prompt for each in learned}

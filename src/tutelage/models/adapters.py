@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from tutelage.data.causality import first_line, probe_tokens
 from tutelage.data.errors import InputError
+from tutelage.models.causality import first_line, probe_tokens
 
 LANGUAGE_MODEL, CLASSIFIER = "CAUSAL_LM", "SEQ_CLS"
 MERGE_TOLERANCE = 1e-3  # of the largest output

@@ -11,14 +11,14 @@ import tyro
 
 from tutelage.algorithms.ppo import remembered
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.data.tokens import Codec
 from tutelage.execution.native import SamplingSettings
 from tutelage.formulas import advantage, kl
+from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.policies.language import Frozen, LanguagePolicy
-from tutelage.recipes import stages
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import read_json, read_lines
+from tutelage.training import stages
 from tutelage.trajectory import Batch
 
 COLUMNS = (

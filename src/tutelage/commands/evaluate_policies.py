@@ -13,21 +13,21 @@ import tyro
 
 from tutelage.data import sources
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import Trust, context_tokens, device_of
 from tutelage.evaluation.in_words import lines_of_judges
 from tutelage.evaluation.replies import distinct_fraction
 from tutelage.evaluation.verdicts import Answers, among_people, asked_of_people, read_answers, refuse_existing
 from tutelage.evaluation.win_rates import Judgements, Replies, agreements, by_scores, row
 from tutelage.execution.native import SamplingSettings
+from tutelage.models.pretrained import Trust, context_tokens, device_of
 from tutelage.policies.language import LanguagePolicy
-from tutelage.recipes import stages
-from tutelage.recipes.jobs import loaded_policy
-from tutelage.recipes.scoring import Judging, text_classifier
-from tutelage.recipes.text_scores import TextScorer, label
+from tutelage.policies.loading import load_policy
 from tutelage.rewards import helpdesk
 from tutelage.rewards.functions import load_function, names_function, refuse_bare_module
+from tutelage.rewards.scoring import Judging, text_classifier
+from tutelage.rewards.text_scores import TextScorer, label
 from tutelage.runs.files import append_lines
 from tutelage.runs.run import Run
+from tutelage.training import stages
 from tutelage.trajectory import Batch
 
 GOLD, REWARD_MODEL, PEOPLE = "gold", "reward-model", "people"
@@ -171,7 +171,7 @@ def sampled(job: PoliciesJob, device: torch.device) -> tuple[Replies, dict[str, 
 
 
 def speaker(name: str, job: PoliciesJob, device: torch.device) -> stages.Speaker:
-    policy, codec = loaded_policy(name, device, trust=job.trust)
+    policy, codec = load_policy(name, device, trust=job.trust)
     return stages.Speaker(LanguagePolicy(policy, job.temperature), codec, SamplingSettings(job.max_new_tokens))
 
 

@@ -17,17 +17,17 @@ from tutelage.data import sources
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import judged, tokenised
-from tutelage.data.pretrained import Trust, context_tokens, device_of, load_sequence_classifier, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.split import by_prompt
 from tutelage.data.tokens import Codec
-from tutelage.data.trunk import Numerics
 from tutelage.evaluation.accuracy import accuracy
 from tutelage.evaluation.in_words import lines_of_curve
 from tutelage.evaluation.judged import judged_pairs
 from tutelage.evaluation.label_counts import Point, curve
-from tutelage.recipes import stages
+from tutelage.models.pretrained import Trust, context_tokens, device_of, load_sequence_classifier, load_tokenizer
+from tutelage.models.trunk import Numerics
 from tutelage.runs.run import Run
+from tutelage.training import stages
 
 FEWEST_LABELS = 32
 MOST_SIZES = 8

@@ -22,7 +22,7 @@ from tutelage.doctor.deployed import FEWEST, Deployment, Spoken, read_spoken
 
 if TYPE_CHECKING:  # they bring torch, for which whoever reads a folder should not wait
     from tutelage.data.tokens import Codec
-    from tutelage.recipes.stages import Speaker
+    from tutelage.training.stages import Speaker
 
 MOST = 512  # samples of either side: enough for a difference that matters
 SEED = 0xD217
@@ -43,7 +43,7 @@ def deployment(path: Path, file: Path) -> Deployment:
     run = chart_of(path)
     rows, _ = read_spoken(str(file))
     folders = models_of(path, run)
-    from tutelage.data.pretrained import hush  # what follows loads torch
+    from tutelage.models.pretrained import hush  # what follows loads torch
 
     hush()
     voices = Voices.of(folders, run)
@@ -92,19 +92,19 @@ class Voices:
 
         from tutelage.execution.native import SamplingSettings
         from tutelage.policies.language import LanguagePolicy
-        from tutelage.recipes.jobs import loaded_policy
-        from tutelage.recipes.stages import Speaker
-        from tutelage.recipes.text_scores import TextScorer
+        from tutelage.policies.loading import load_policy
+        from tutelage.rewards.text_scores import TextScorer
+        from tutelage.training.stages import Speaker
 
         job, device = run.stages[0].job, torch.device("cpu")
         temperature = float(job.get("temperature") or 1.0)
         tokens = job.get("max_new_tokens")
         sampling = SamplingSettings(tokens if isinstance(tokens, int) else 64)
-        model, codec = loaded_policy(folders["policy"], device)
+        model, codec = load_policy(folders["policy"], device)
         speaker = Speaker(LanguagePolicy(model, temperature), codec, sampling)
         others = {"policy_excess": excess_of(speaker)}
         if "reference" in folders:
-            reference = LanguagePolicy(loaded_policy(folders["reference"], device)[0], temperature)
+            reference = LanguagePolicy(load_policy(folders["reference"], device)[0], temperature)
             others["reference_excess"] = excess_of(Speaker(reference, codec, sampling))
         if Path(folders.get("reward", "")).is_dir():
             scorer = TextScorer.load(folders["reward"], device, 512)

@@ -13,8 +13,8 @@ from tutelage.data.records import Comparison
 from tutelage.feedback.asking import Label
 from tutelage.formulas import intervals, kl
 from tutelage.policies.language import Frozen
-from tutelage.recipes.stages import Speaker
 from tutelage.rewards.language import ModelScore, RewardModel
+from tutelage.training.stages import Speaker
 from tutelage.trajectory import Batch
 
 

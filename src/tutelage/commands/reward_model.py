@@ -14,12 +14,20 @@ import tyro
 from torch import Tensor
 
 from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
+from tutelage.commands.answers import frozen
+from tutelage.commands.labels import Asked, Labels, Reading, reading
+from tutelage.commands.measures import in_words, measured
 from tutelage.data import sources
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport
 from tutelage.data.judgements import Judgements, judged, tokenised
-from tutelage.data.pretrained import (
+from tutelage.data.questions import Question
+from tutelage.data.split import by_prompt, seen_fraction
+from tutelage.data.tokens import Codec, written
+from tutelage.data.truncate import fit
+from tutelage.execution.native import SamplingSettings
+from tutelage.models.pretrained import (
     Trust,
     context_tokens,
     device_of,
@@ -29,21 +37,13 @@ from tutelage.data.pretrained import (
     refuse_missing_rows,
     reward_model_config,
 )
-from tutelage.data.questions import Question
-from tutelage.data.split import by_prompt, seen_fraction
-from tutelage.data.tokens import Codec, written
-from tutelage.data.truncate import fit
-from tutelage.data.trunk import Numerics
-from tutelage.execution.native import SamplingSettings
+from tutelage.models.trunk import Numerics
 from tutelage.policies.language import LanguagePolicy
-from tutelage.recipes import stages
-from tutelage.recipes.answers import frozen
-from tutelage.recipes.labels import Asked, Labels, Reading, reading
-from tutelage.recipes.measures import in_words, measured
 from tutelage.rewards.ensemble import Ensemble
 from tutelage.rewards.language import Heads, RewardModel, start_head
 from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
+from tutelage.training import stages
 from tutelage.trajectory import Batch
 
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix

@@ -11,7 +11,7 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import Trust
+from tutelage.models.pretrained import Trust
 from tutelage.recipes.demo import DemoConfig
 
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix

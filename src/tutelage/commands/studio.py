@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from tutelage.commands.label import opened
 from tutelage.data.errors import InputError
-from tutelage.studio.command import opened
 from tutelage.studio.look.routes import Looking
 from tutelage.studio.play.routes import Playing
 from tutelage.studio.project import Project, settings

@@ -16,7 +16,7 @@ from tutelage.studio.server import only_here, serve
 from tutelage.studio.settings import Kind
 
 if TYPE_CHECKING:  # it brings torch
-    from tutelage.recipes.voices import Voice
+    from tutelage.studio.voices import Voice
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
 def _voices(asked: Label) -> Sequence[Voice]:
     if not asked.chat:
         return ()
-    from tutelage.recipes.voices import voices
+    from tutelage.studio.voices import voices
 
     return voices(asked.chat, asked.chat_tokens, asked.chat_temperature)
 

@@ -21,11 +21,9 @@ from tutelage.algorithms.ppo import PPOConfig, ppo
 from tutelage.algorithms.reward_losses import Objective
 from tutelage.algorithms.reward_model import RewardModelConfig, reward_model, scores_of
 from tutelage.algorithms.sft import SFTConfig, sft
-from tutelage.data.causality import remember_as_loaded
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements
 from tutelage.data.tokens import Codec, written
-from tutelage.data.trunk import Numerics
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.evaluation.replies import alike
 from tutelage.execution import kept
@@ -35,6 +33,8 @@ from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.execution.preflight import PROBE_EPISODES, Finding, Flight, preflight
 from tutelage.formulas import kl, schedule
 from tutelage.formulas.intervals import share_of
+from tutelage.models.causality import remember_as_loaded
+from tutelage.models.trunk import Numerics
 from tutelage.policies.language import (
     Frozen,
     LanguagePolicy,
@@ -44,11 +44,11 @@ from tutelage.policies.language import (
     exact_kl,
     stop_tokens,
 )
-from tutelage.recipes.probe import PROMPTS, Probe, probe_keys, steps_between
-from tutelage.recipes.token_rows import with_tokens
 from tutelage.rewards.language import Heads, RewardModel, start_head
 from tutelage.runs.files import write_folder, write_json
 from tutelage.runs.run import Run
+from tutelage.training.probe import PROMPTS, Probe, probe_keys, steps_between
+from tutelage.training.token_rows import with_tokens
 from tutelage.trajectory import Batch, Finish, Key, Sampler, Score, Task, in_parts
 
 

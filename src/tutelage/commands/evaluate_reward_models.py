@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import tyro
 
+from tutelage.commands.reward_model import RewardModelJob, asked_rows, split
 from tutelage.data import sources
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import Trust, device_of, load_tokenizer
 from tutelage.data.questions import Question
 from tutelage.data.tokens import Codec
 from tutelage.data.truncate import told_apart
-from tutelage.data.trunk import Numerics
 from tutelage.evaluation.in_words import lines
 from tutelage.evaluation.reward_models import report
-from tutelage.recipes.text_scores import TextScorer, labels, learned_prompts
+from tutelage.models.pretrained import NOTHING, Trust, device_of, load_tokenizer
+from tutelage.models.trunk import Numerics
+from tutelage.rewards.text_scores import TextScorer, labels
+from tutelage.runs.files import entry, read_json
 from tutelage.runs.run import Run
+from tutelage.runs.settings import overridden
 
 
 @dataclass(frozen=True)
@@ -127,3 +131,21 @@ def headline(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     found = {name: accuracy[name] for name in wanted if name in accuracy}
     told = ("calibration_error", "calibration_error_repaired", *(f"temperature{end}" for end in ends))
     return {**found, **{name: calibration[name] for name in told if name in calibration}}
+
+
+def learned_prompts(name: str, trust: Trust = NOTHING) -> set[str] | None:
+    """The prompts that a reward model of `tutelage reward-model` learned from, read again from its data.
+
+    None where that is not known: another program's model, or data that are no longer there.
+    """
+    config = Path(name).expanduser().parent / "config.json"
+    run = read_json(config) if config.is_file() else {}
+    if run.get("verb") != "reward-model":
+        return None
+    job = overridden(RewardModelJob(model=name, data=""), entry(config, run, "settings", dict), str(config))
+    try:
+        learned = split(job, asked_rows(job, Codec(load_tokenizer(name, trust)))[0])[1]
+    except InputError as error:
+        print(f"{name}: what it learned from cannot be read again ({error})")
+        return None
+    return {each.question.prompt for each in learned}

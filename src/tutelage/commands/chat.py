@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from jinja2 import TemplateError
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import (
+from tutelage.data.talks import HUMAN, template_of
+from tutelage.data.tokens import Codec
+from tutelage.environments.language import Language, refuse_crowded
+from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.pretrained import (
     Trust,
     context_tokens,
     device_of,
@@ -21,14 +24,10 @@ from tutelage.data.pretrained import (
     load_tokenizer,
     refuse_missing_rows,
 )
-from tutelage.data.talks import HUMAN, template_of
-from tutelage.data.tokens import Codec
-from tutelage.environments.language import Language, refuse_crowded
-from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.policies.language import LanguagePolicy, stop_tokens
-from tutelage.recipes.chat_sampling import TextStream, chat_sampling
-from tutelage.recipes.voices import as_text
 from tutelage.runs.files import read_lines
+from tutelage.studio.chat_prompts import as_prompt
+from tutelage.studio.chat_sampling import TextStream, chat_sampling
 from tutelage.trajectory import Key
 
 Message = dict[str, str]
@@ -214,35 +213,3 @@ def template_of_run(model: str) -> str:
         return ""
     found = [row["prompt"] for row in read_lines(samples)[:200] if isinstance(row.get("prompt"), str)]
     return template_of(found) or BARE if found else ""
-
-
-def as_prompt(codec: Codec, template: str, said: list[Message], *, dialogue: bool = False) -> str:
-    """The given template for the last message, or the tokenizer's chat template, or the plain text so far.
-
-    dialogue: without either, the talk is written with its speakers, as HH-RLHF writes it
-    """
-    tokenizer: Any = codec.tokenizer
-    if template:
-        system = "".join(f"{each['content']}\n\n" for each in said if each["role"] == "system")
-        return system + template.replace("{message}", said[-1]["content"]).replace("\\n", "\n")
-    if tokenizer.chat_template:
-        return _from_chat_template(codec, said)
-    return as_text(said) if dialogue else "".join(each["content"] for each in said)
-
-
-def _from_chat_template(codec: Codec, said: list[Message]) -> str:
-    """A template that knows no system message gets it in front of the first message of the user."""
-    system = [each["content"] for each in said if each["role"] == "system"]
-    try:
-        found = codec.rendered(said)
-        if all(each.strip() in found for each in system):
-            return found
-    except (TemplateError, TypeError, ValueError) as error:
-        if not system:
-            raise InputError(f"the model's chat template cannot write this talk: {error}.") from error
-    first, *rest = [each for each in said if each["role"] != "system"]
-    merged = {**first, "content": "\n\n".join([*system, first["content"]])}
-    try:
-        return codec.rendered([merged, *rest])
-    except (TemplateError, TypeError, ValueError) as error:
-        raise InputError(f"the model's chat template cannot write this talk: {error}.") from error

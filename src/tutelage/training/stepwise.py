@@ -20,7 +20,7 @@ from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import Frozen, LanguagePolicy, stop_tokens
-from tutelage.recipes.stages import Speaker, critic_of, make_ppo_learner
+from tutelage.training.stages import Speaker, critic_of, make_ppo_learner
 from tutelage.trajectory import Batch, Key, in_parts
 
 Text = str | Sequence[int]

@@ -7,7 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tutelage.data.pretrained import (
+from tutelage.data.records import Context
+from tutelage.data.talks import ASSISTANT, HUMAN, SPEAKERS
+from tutelage.data.tokens import Codec
+from tutelage.environments.language import Language, refuse_crowded
+from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.pretrained import (
     context_tokens,
     device_of,
     hush,
@@ -15,14 +20,9 @@ from tutelage.data.pretrained import (
     load_tokenizer,
     refuse_missing_rows,
 )
-from tutelage.data.records import Context
-from tutelage.data.talks import ASSISTANT, HUMAN, SPEAKERS
-from tutelage.data.tokens import Codec
-from tutelage.environments.language import Language, refuse_crowded
-from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.policies.language import LanguagePolicy, stop_tokens
-from tutelage.recipes.chat_sampling import chat_sampling
-from tutelage.recipes.text_scores import labels
+from tutelage.rewards.text_scores import labels
+from tutelage.studio.chat_sampling import chat_sampling
 from tutelage.trajectory import Key
 
 Message = dict[str, str]

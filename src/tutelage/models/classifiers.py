@@ -3,7 +3,7 @@
 transformers has such a class for about half of the families. For the others (Cohere, Granite, CodeGen, LFM2, XGLM,
 RWKV, Mamba, ...) one is made here from the family's own language model. Its folder holds the trunk's weights under the
 names of the language model, `score.weight` [labels, width], and an architecture that ends in WithScoreHead; it is
-loaded by `tutelage.data.pretrained.load_sequence_classifier`.
+loaded by `tutelage.models.pretrained.load_sequence_classifier`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
 from tutelage.data.errors import InputError
-from tutelage.data.trunk import trunk_name
+from tutelage.models.trunk import trunk_name
 
 OURS = "WithScoreHead"
 

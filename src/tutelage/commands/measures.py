@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from tutelage.algorithms.reward_losses import pairs
+from tutelage.commands.labels import Asked, Reading
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements
 from tutelage.formulas import intervals, rating, uncertainty
-from tutelage.recipes.labels import Asked, Reading
 
 
 def measured(

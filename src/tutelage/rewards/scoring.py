@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from tutelage.data.errors import InputError
-from tutelage.data.pretrained import (
+from tutelage.data.tokens import Codec
+from tutelage.formulas import uncertainty
+from tutelage.models.pretrained import (
     NOTHING,
     Trust,
     context_tokens,
@@ -24,9 +26,7 @@ from tutelage.data.pretrained import (
     reads_tokens_in_order,
     reward_model_config,
 )
-from tutelage.data.tokens import Codec
-from tutelage.data.trunk import Numerics
-from tutelage.formulas import uncertainty
+from tutelage.models.trunk import Numerics
 from tutelage.rewards.ensemble import Combine, CombinedScore, Ensemble, is_ensemble, load_ensemble
 from tutelage.rewards.functions import load_reward, names_function, refuse_bare_module
 from tutelage.rewards.language import Heads, RewardModel, TextClassifier, TextScore

@@ -16,28 +16,28 @@ from typing import Any
 
 import numpy as np
 
+from tutelage.algorithms.minibatches import minibatch
 from tutelage.algorithms.ppo import improve
 from tutelage.algorithms.reward_losses import PAIRS
 from tutelage.algorithms.reward_model import judged_loss
+from tutelage.commands.drift import Drift, over_first, what_wins
+from tutelage.commands.loop_settings import LoopConfig
 from tutelage.data import sources
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements, judged, tokenised
-from tutelage.data.order import minibatch
-from tutelage.data.pretrained import load_sequence_classifier
 from tutelage.data.records import candidate_id
 from tutelage.execution.learner import LocalLearner
 from tutelage.feedback.answering import Labeller
 from tutelage.feedback.asking import Label
 from tutelage.feedback.store import Store
+from tutelage.models.pretrained import load_sequence_classifier
 from tutelage.policies.language import Frozen
-from tutelage.recipes import stages
 from tutelage.recipes.asking import Pairs, asked_of
-from tutelage.recipes.drift import Drift, over_first, what_wins
-from tutelage.recipes.loop_settings import LoopConfig
 from tutelage.rewards.language import ModelScore, RewardModel, start_head
 from tutelage.runs.files import append_lines, read_lines, write_folder, write_json, write_lines
 from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
+from tutelage.training import stages
 
 LIVE, VERSIONS, ANSWERS, FIRST = "live.json", "versions.jsonl", "comparisons.jsonl", "first"
 WAIT_S = 0.5  # between two looks for new answers

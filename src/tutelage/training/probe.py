@@ -12,8 +12,8 @@ from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
 from tutelage.formulas import kl
 from tutelage.policies.language import Frozen, SeparateCritic, SharedCritic
-from tutelage.recipes.token_rows import token_columns
 from tutelage.runs.checkpoints import RANDOM
+from tutelage.training.token_rows import token_columns
 from tutelage.trajectory import Key, Sampler, Score
 
 PROMPTS = 4

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.data.linear import multiply, weight_gradient
+from tutelage.models.linear import multiply, weight_gradient
 
 CHUNK = 7 * 2**20  # logits at a time: what an allocator still hands out again without asking the system
 KEPT = 2**25  # logits up to which the probabilities stay for the backward pass

@@ -20,7 +20,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from tutelage.data.adapters import (
+from tutelage.data.errors import InputError
+from tutelage.models.adapters import (
     CLASSIFIER,
     Adapter,
     attach_adapter,
@@ -28,10 +29,9 @@ from tutelage.data.adapters import (
     merge_adapter,
     refuse_other_rank,
 )
-from tutelage.data.causality import first_line, refuse_non_causal, refuse_non_causal_lm, remember_as_loaded
-from tutelage.data.classifiers import OURS, score_class
-from tutelage.data.errors import InputError
-from tutelage.data.trunk import last_states
+from tutelage.models.causality import first_line, refuse_non_causal, refuse_non_causal_lm, remember_as_loaded
+from tutelage.models.classifiers import OURS, score_class
+from tutelage.models.trunk import last_states
 
 
 @dataclass(frozen=True)

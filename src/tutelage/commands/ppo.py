@@ -1,0 +1,105 @@
+"""`tutelage ppo`: a policy optimized against a reward by PPO with a KL penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+
+from tutelage.algorithms.ppo import PPOConfig
+from tutelage.data import sources
+from tutelage.data.errors import InputError
+from tutelage.data.tokens import Codec, written
+from tutelage.data.truncate import fit
+from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.execution.vllm import VLLMSampler
+from tutelage.models.pretrained import (
+    Trust,
+    context_tokens,
+    device_of,
+)
+from tutelage.models.trunk import Numerics
+from tutelage.policies.language import LanguagePolicy
+from tutelage.policies.loading import load_policy
+from tutelage.rewards.scoring import Judging, refuse_unusable, scorer
+from tutelage.runs.run import Run
+from tutelage.training import stages
+from tutelage.trajectory import Batch
+
+LOOKED_BACK_AT = 32  # demonstrations whose likelihood is watched
+SAMPLERS = {"native": NativeSampler, "vllm": VLLMSampler}
+FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
+
+
+@dataclass(frozen=True)
+class PPOJob:
+    """Optimise a policy against a reward by PPO with a KL penalty to where it started."""
+
+    model: str
+    """Model folder or hub id of the policy; as it is loaded, an adapter included, it is the reference."""
+    data: str
+    """File, folder or hub id of prompts."""
+    reward: str
+    """Folder of a reward model or an ensemble, or module:function: (prompts, responses) -> numbers."""
+    held_out_reward: str = ""
+    """A second reward, from labels that the first did not see, for --stop-at-peak; nothing is optimised against it."""
+    demonstrations: str = ""
+    """Demonstrations, as for sft: how likely they still are is recorded now and then; nothing learns from them."""
+    max_new_tokens: int = 64
+    temperature: float = 1.0
+    """Of sampling and of every log-prob."""
+    top_k: int = 0
+    """Draw from the likeliest tokens only; 0: all. What was left to choose from is kept and replayed in the update."""
+    top_p: float = 1.0
+    """Draw from the fewest tokens that hold this much probability; 1: all."""
+    value_head: bool = False
+    """A value head on the policy instead of a value model of its own (which starts as the reward model)."""
+    sampler: Literal["native", "vllm"] = "native"
+    """Who draws the replies; vllm needs `pip install 'tutelage[vllm]'`."""
+    lora_rank: int = 0
+    """As for sft: of a LoRA adapter that learns instead of the weights, a new one or that of the folder."""
+    device: str = "auto"
+    judging: Annotated[Judging, FLAT] = field(default_factory=Judging)
+    trust: Annotated[Trust, FLAT] = field(default_factory=Trust)
+    numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
+    settings: Annotated[PPOConfig, FLAT] = field(
+        default_factory=lambda: PPOConfig(learning_rate=1e-5, value_learning_rate=1e-4)
+    )
+
+
+def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
+    refuse_unusable(job.reward, job.judging)
+    if job.held_out_reward:
+        refuse_unusable(job.held_out_reward, flag="--held-out-reward")
+    device = device_of(job.device)
+    model, codec = load_policy(job.model, device, job.lora_rank, job.trust)
+    policy, drawn_by = LanguagePolicy(model, job.temperature, job.numerics), SAMPLERS[job.sampler]
+    if job.top_k < 0 or not 0.0 < job.top_p <= 1.0:
+        raise InputError(f"--top-k {job.top_k} --top-p {job.top_p}: expected 0 or more, and above 0 up to 1.")
+    sampling = SamplingSettings(job.max_new_tokens, top_k=job.top_k, top_p=job.top_p)
+    speaker = stages.Speaker(policy, codec, sampling, drawn_by=drawn_by)
+    prompts, report = sources.prompts(job.data, codec)
+    environment = speaker.environment(prompts, context_tokens(model))
+    score, classifier = scorer(job.reward, codec, device, job.judging, job.trust)
+    critic = stages.critic_of(speaker.policy, None if job.value_head else classifier)
+
+    def look(step: int, batch: Batch, score_BT: torch.Tensor) -> list[dict[str, Any]]:
+        asked, replied = codec.prompts_and_responses(batch.select(range(min(4, len(batch)))))
+        scores = score_BT.sum(dim=1).tolist()
+        return [{"prompt": p, "response": r, "score": s} for p, r, s in zip(asked, replied, scores, strict=False)]
+
+    held_out = scorer(job.held_out_reward, codec, device, trust=job.trust)[0] if job.held_out_reward else None
+    beside = stages.Beside(look, held_out, looked_back_at(job, codec, model, device))
+    weights_of_step = stages.run_ppo(job.settings, speaker, critic, score, environment, run, beside)
+    return {**report.counts(), "steps": run.step_count(), "weights_of_step": weights_of_step, **run.latest}
+
+
+def looked_back_at(job: PPOJob, codec: Codec, model: Any, device: torch.device) -> Batch | None:
+    """The first of --demonstrations that fit, as a batch."""
+    if not job.demonstrations:
+        return None
+    limit = min(512, context_tokens(model) or 512)
+    rows = [fit(codec, *pair, limit) for pair in sources.demonstrations(job.demonstrations, codec)[0][:LOOKED_BACK_AT]]
+    return Batch.of([written(prompt, completion) for prompt, completion, _ in rows]).to(device)

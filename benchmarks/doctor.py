@@ -27,7 +27,7 @@ import numpy as np
 from faults import FAULTS, HEALTHY, Fault, prompts_of
 from torch import Tensor
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data.helpdesk import demonstrations
 from tutelage.data.records import Comparison
 from tutelage.data.tokens import Codec
@@ -42,8 +42,12 @@ from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import append_lines, read_lines
 from tutelage.runs.run import Run, as_plain
-from tutelage.training import stages
-from tutelage.trajectory import Batch
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import Engine
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.speaker import Speaker, encoded
+from tutelage.training.train import train
+from tutelage.trajectory import Batch, Task
 
 TUNED_ON, UNSEEN = ("first", "second", "third"), ("fourth", "fifth")
 FIRST_UNSEEN_SEED = 40
@@ -201,7 +205,7 @@ def optimise(fault: Fault, config: DemoConfig, run: Run, stage: Run) -> None:
     if fault.lora:
         model = with_lora(model, fault.lora)
     sampling = SamplingSettings(config.max_new_tokens)
-    speaker = stages.Speaker(LanguagePolicy(model.eval()), codec, sampling, drawn_by=fault.drawn_by)
+    speaker = Speaker(LanguagePolicy(model.eval()), codec, sampling, engine=Engine(make_text_sampler=fault.drawn_by))
     classifier = load_sequence_classifier(str(run.path / "reward-model" / "model"))
     score: Any = ModelScore(RewardModel(classifier))
     if fault.rewarded is not None:
@@ -212,10 +216,11 @@ def optimise(fault: Fault, config: DemoConfig, run: Run, stage: Run) -> None:
         stage.note(gold_score=float(np.mean(helpdesk.gold(asked, replied))))
         stage.keep_samples(step, [{"prompt": asked[i], "response": replied[i]} for i in range(4)])
 
-    learned = stages.encoded(codec, demonstrations.demonstrations(32, config.seed))
-    critic = stages.critic_of(speaker.policy, classifier)
+    learned = encoded(codec, demonstrations.demonstrations(32, config.seed))
+    critic = critic_of(speaker.policy, classifier)
     environment = speaker.environment(prompts_of(config.seed))
-    stages.run_ppo(config.ppo, speaker, critic, score, environment, stage, stages.Beside(look, demonstrations=learned))
+    task, callbacks = Task(environment, score), Callbacks(look, demonstrations=learned)
+    train(PPO, config.ppo, task, language_models(speaker, critic), speaker.engine, stage, callbacks)
 
 
 # --- what was found

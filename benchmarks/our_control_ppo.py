@@ -19,8 +19,7 @@ import torch
 
 from tutelage.algorithms.ppo import improve
 from tutelage.environments.control import Bodies, named
-from tutelage.recipes.christiano import unmoved
-from tutelage.recipes.control_tasks import Learning, task_of
+from tutelage.recipes.control_tasks import Learning, task_of, unmoved
 from tutelage.rewards.control import TrueScore
 from tutelage.trajectory import Key
 

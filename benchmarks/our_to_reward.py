@@ -17,7 +17,7 @@ from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.models.pretrained import hush, load_causal_lm, load_sequence_classifier, load_tokenizer
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, ValueModel
 from tutelage.rewards.language import ModelScore, RewardModel
-from tutelage.training.stages import prompt_keys
+from tutelage.training.episode_keys import prompt_keys
 
 
 def main() -> None:

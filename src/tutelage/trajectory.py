@@ -40,6 +40,11 @@ class Key:
     sample: int = 0
 
 
+def group_keys(step: int, prompts: Sequence[int], samples: int = 1) -> list[Key]:
+    """`samples` episodes of each of these prompts, those of a prompt side by side: `samples` rows of a batch."""
+    return [Key(step, prompt, sample) for prompt in prompts for sample in range(samples)]
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """One episode.
@@ -285,17 +290,23 @@ class Environment(Protocol):
     def episode(self, key: Key) -> Episode: ...
 
 
+def no_keys(step: int) -> Sequence[Key]:
+    """Of a task that was not prepared."""
+    raise ValueError("this task says not which episodes a step draws: give `keys`, or train it by training.train")
+
+
 @dataclass(frozen=True)
 class Task:
     """What a policy is trained on: where it acts, how it is scored, and which episodes a step draws.
 
+    keys: step -> its episodes; `training.train` fills it in from the settings (prompts × samples)
     held_out: a second score that nothing is optimised against
     learned: sees what each step learns from, with the numbers of every action in the batch's extras
     """
 
     environment: Environment
     score: Score
-    keys: Callable[[int], Sequence[Key]]
+    keys: Callable[[int], Sequence[Key]] = no_keys
     held_out: Score | None = None
     learned: Callable[[Batch], None] | None = None
 

@@ -21,7 +21,7 @@ from tutelage.rewards.ensemble import CombinedScore, Ensemble, load_ensemble
 from tutelage.rewards.language import Heads, ModelScore, RewardModel, start_head
 from tutelage.rewards.rules import RuleScore, read_rules
 from tutelage.rewards.scoring import Judging, one_label, scorer
-from tutelage.training.stages import critic_of
+from tutelage.training.models import critic_of
 from tutelage.trajectory import Batch
 
 CODEC = Codec(letters_tokenizer(pad_token="<eos>"))

@@ -11,7 +11,7 @@ import torch
 from tests.conftest import letters_tokenizer, llama_config
 from transformers import LlamaForCausalLM
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.cli import run_command
 from tutelage.data.tokens import Codec
 from tutelage.execution.native import NativeSampler, SamplingSettings
@@ -20,8 +20,11 @@ from tutelage.models.trunk import Numerics
 from tutelage.policies.language import LanguagePolicy
 from tutelage.rewards.language import TextScore
 from tutelage.runs.run import Run
-from tutelage.training.stages import Speaker, critic_of, run_ppo
-from tutelage.trajectory import SamplerMismatchError
+from tutelage.training.engine import Engine
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.speaker import Speaker
+from tutelage.training.train import train
+from tutelage.trajectory import SamplerMismatchError, Task
 
 BF16 = Numerics("bf16")
 STORIES = Path(__file__).parents[3] / "shared" / "data" / "models" / "stories260K"
@@ -67,20 +70,21 @@ def test_a_sampler_one_small_update_behind_is_caught_in_every_precision(precisio
     torch.manual_seed(0)
     codec = Codec(letters_tokenizer(bos_token="<bos>", pad_token="<eos>"))
     policy = LanguagePolicy(LlamaForCausalLM(llama_config()).eval(), 1.0, Numerics(precision))
-    speaker = Speaker(policy, codec, SamplingSettings(12), drawn_by=drawn_by)
+    speaker = Speaker(policy, codec, SamplingSettings(12), engine=Engine(make_text_sampler=drawn_by))
     config = PPOConfig(steps=4, trajectories=8, epochs=1, learning_rate=1e-4)
     run = Run.create(tmp_path / "run", config)
     run.skip_preflight = True
 
-    def train():
+    def learn():
         score = TextScore(lambda prompts, responses: [float(len(response)) for response in responses], codec)
-        run_ppo(config, speaker, critic_of(policy, None), score, speaker.environment(["ab ", "cd "]), run)
+        task = Task(speaker.environment(["ab ", "cd "]), score)
+        train(PPO, config, task, language_models(speaker, critic_of(policy, None)), speaker.engine, run)
 
     if drawn_by is NativeSampler:
-        train()
+        learn()
     else:
         with pytest.raises(SamplerMismatchError, match="other weights"):
-            train()
+            learn()
 
 
 @pytest.mark.slow

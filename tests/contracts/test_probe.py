@@ -10,7 +10,7 @@ import torch
 from tests.conftest import letters_tokenizer
 from tests.resuming import without_times
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data.tokens import Codec
 from tutelage.doctor.chart import read_stage
 from tutelage.execution.native import SamplingSettings
@@ -18,9 +18,13 @@ from tutelage.policies.language import LanguagePolicy
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
-from tutelage.training import stages
+from tutelage.training import watched
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import LOCAL
+from tutelage.training.models import critic_of, language_models
 from tutelage.training.probe import probe_keys, steps_between
-from tutelage.training.stages import Beside, Speaker, critic_of, run_ppo
+from tutelage.training.speaker import Speaker
+from tutelage.trajectory import Task
 
 PROMPTS = ["ab ", "cd ", "ef ", "gh ", "ab ", "cd "]
 
@@ -46,9 +50,10 @@ def trained(tiny_llama, tiny_classifier, tmp_path):
         speaker = Speaker(LanguagePolicy(tiny_llama), codec, SamplingSettings(max_new_tokens=16))
         run = Run.create(tmp_path / f"probes-{probes}-{trajectories}", config)
         run.skip_preflight = True
-        beside = Beside(lambda step, batch, score_BT: [{"prompt": "drawn"}], probes=probes)
+        beside = Callbacks(lambda step, batch, score_BT: [{"prompt": "drawn"}], probes=probes)
         critic = critic_of(speaker.policy, tiny_classifier)
-        run_ppo(config, speaker, critic, TextScore(chance, codec), speaker.environment(PROMPTS), run, beside)
+        task = Task(speaker.environment(PROMPTS), TextScore(chance, codec))
+        train(PPO, config, task, language_models(speaker, critic), LOCAL, run, beside)
         return run, {name: value.clone() for name, value in tiny_llama.state_dict().items()}
 
     return train
@@ -62,7 +67,7 @@ def test_a_run_with_a_probe_has_the_bits_of_one_without(trained):
 
 
 def test_the_same_prompts_with_the_same_random_numbers_at_every_look(trained, monkeypatch):
-    monkeypatch.setattr(stages, "steps_between", lambda config, prompts: 1)
+    monkeypatch.setattr(watched, "steps_between", lambda config, prompts: 1)
     rows = [row for row in read_lines(trained(4, trajectories=8)[0].path / "samples.jsonl") if "probe" in row]
     assert [row["step"] for row in rows] == [step for step in range(4) for _ in range(4)]
     looks = [rows[4 * step : 4 * step + 4] for step in range(4)]

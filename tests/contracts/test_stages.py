@@ -7,7 +7,7 @@ import torch
 from tests.conftest import letters_tokenizer, llama_config
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.execution.native import SamplingSettings
@@ -15,9 +15,13 @@ from tutelage.policies.language import LanguagePolicy, SeparateCritic, SharedCri
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
-from tutelage.training import stages
-from tutelage.training.stages import Speaker, critic_of, run_ppo
+from tutelage.training.engine import LOCAL
+from tutelage.training.episode_keys import prompt_keys, shuffle
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.speaker import Speaker
 from tutelage.training.stepwise import StepwisePPO
+from tutelage.training.train import train
+from tutelage.trajectory import Task
 
 PROMPTS = ["ab ", "cd ", "ef ", "gh "]
 QUICK = PPOConfig(
@@ -41,7 +45,8 @@ def test_a_reward_function_is_learned_by_either_critic(tiny_llama, tiny_classifi
     critic = critic_of(speaker.policy, tiny_classifier if kind == "separate" else None)
     assert isinstance(critic, SeparateCritic if kind == "separate" else SharedCritic)
     run = Run.create(tmp_path / "run", QUICK)
-    run_ppo(QUICK, speaker, critic, TextScore(share_of_a, codec), speaker.environment(PROMPTS), run)
+    task = Task(speaker.environment(PROMPTS), TextScore(share_of_a, codec))
+    train(PPO, QUICK, task, language_models(speaker, critic), LOCAL, run)
     scores = [event["score"] for event in read_lines(run.path / "events.jsonl")]
     assert sum(scores[-5:]) / 5 > sum(scores[:2]) / 2 + 0.4
     AutoModelForCausalLM.from_pretrained(run.path / "model")
@@ -86,9 +91,9 @@ def test_the_controller_lives_between_steps(tiny_llama):
 
 def test_every_prompt_is_seen_once_an_epoch_and_runs_of_a_seed_agree():
     config = PPOConfig(trajectories=3, seed=5)
-    keys = [key for step in range(8) for key in stages.prompt_keys(6, config, step)]
+    keys = [key for step in range(8) for key in prompt_keys(6, config, step)]
     assert sorted(key.prompt for key in keys[:6]) == sorted(key.prompt for key in keys[6:12]) == list(range(6))
-    assert keys == [key for step in range(8) for key in stages.prompt_keys(6, config, step)]
+    assert keys == [key for step in range(8) for key in prompt_keys(6, config, step)]
     assert len({(key.step, key.prompt, key.sample) for key in keys}) == len(keys)
 
 
@@ -99,14 +104,8 @@ def test_two_runs_of_a_seed_are_one(codec, tmp_path):
         speaker = Speaker(LanguagePolicy(model), codec, SamplingSettings(max_new_tokens=5))
         config = PPOConfig(steps=3, trajectories=8, epochs=2, minibatches=2, learning_rate=1e-3)
         run = Run.create(tmp_path / name, config)
-        run_ppo(
-            config,
-            speaker,
-            critic_of(speaker.policy, None),
-            TextScore(share_of_a, codec),
-            speaker.environment(PROMPTS),
-            run,
-        )
+        task = Task(speaker.environment(PROMPTS), TextScore(share_of_a, codec))
+        train(PPO, config, task, language_models(speaker, critic_of(speaker.policy, None)), LOCAL, run)
         return model.state_dict()
 
     first, second = weights("a"), weights("b")
@@ -118,9 +117,9 @@ def test_an_epoch_of_prompts_is_shuffled_once(monkeypatch):
     drawn = []
     permute = torch.randperm
     monkeypatch.setattr(torch, "randperm", lambda *given, **named: drawn.append(given) or permute(*given, **named))
-    stages.shuffle.cache_clear()
+    shuffle.cache_clear()
     config = PPOConfig(trajectories=64, seed=5)
-    keys = [key for step in range(6) for key in stages.prompt_keys(100, config, step)]
+    keys = [key for step in range(6) for key in prompt_keys(100, config, step)]
     assert len(drawn) == 4  # 384 episodes over 100 prompts
     assert sorted(key.prompt for key in keys[:100]) == list(range(100))
     order = permute(100, generator=torch.Generator().manual_seed(5 * 1000003 + 1))

@@ -10,12 +10,13 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.commands.chat import Chat, Talk
 from tutelage.data.tokens import Codec
-from tutelage.execution.native import SamplingSettings
+from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.policies.language import LanguagePolicy, stop_tokens, with_lora
 from tutelage.runs.run import Run
 from tutelage.studio.play.models import Bench, Drawing
 from tutelage.studio.voices import voices
-from tutelage.training.stages import Speaker
+from tutelage.training.engine import Engine
+from tutelage.training.speaker import Speaker
 from tutelage.training.stepwise import StepwisePPO
 
 EOS, TURN_END = 1, 5
@@ -73,7 +74,12 @@ def test_replies_of_a_policy_end_there_and_fixed_lengths_do_not():
 def test_whoever_samples_is_given_all_of_them():
     """vLLM's sampler too."""
     given = []
-    whole = speaker(model_that_ends_turns(), drawn_by=lambda policy, stops, seed, settings: given.append(stops))
+
+    def noted(policy, stops, seed, settings):
+        given.append(stops)
+        return NativeSampler(policy, stops, seed, settings)
+
+    whole = speaker(model_that_ends_turns(), engine=Engine(make_text_sampler=noted))
     whole.sampler(0)
     assert given == [(EOS, TURN_END)]
 

@@ -6,16 +6,20 @@ import pytest
 import torch
 from tests.conftest import letters_tokenizer
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data.tokens import Codec, written
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
-from tutelage.training.stages import Beside, Speaker, critic_of, run_ppo
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import LOCAL
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.speaker import Speaker
 from tutelage.training.token_rows import COLUMNS, token_columns
-from tutelage.trajectory import Batch
+from tutelage.training.train import train
+from tutelage.trajectory import Batch, Task
 
 COEFFICIENT = 0.3
 
@@ -35,7 +39,8 @@ def rows(tiny_llama, tiny_classifier, tmp_path):
 
     score = TextScore(lambda prompts, replies: [float(len(each)) for each in replies], codec)
     critic = critic_of(speaker.policy, tiny_classifier)
-    run_ppo(config, speaker, critic, score, speaker.environment(["ab ", "cd "]), run, Beside(look, probes=0))
+    task = Task(speaker.environment(["ab ", "cd "]), score)
+    train(PPO, config, task, language_models(speaker, critic), LOCAL, run, Callbacks(look, probes=0))
     return read_lines(run.path / "samples.jsonl"), read_lines(run.path / "events.jsonl")
 
 

@@ -70,10 +70,10 @@ def test_the_reward_model_is_centred_on_the_demonstrations(folder):
     from tutelage.data.tokens import Codec
     from tutelage.models.pretrained import load_sequence_classifier, load_tokenizer
     from tutelage.rewards.language import ModelScore, RewardModel
-    from tutelage.training import stages
+    from tutelage.training.speaker import encoded
 
     path = str(folder / "reward-model" / "model")
-    rows = stages.encoded(Codec(load_tokenizer(path)), demonstrations.demonstrations(500, 0))
+    rows = encoded(Codec(load_tokenizer(path)), demonstrations.demonstrations(500, 0))
     scores = ModelScore(RewardModel(load_sequence_classifier(path)))(rows).sum(dim=1)
     assert float(scores.mean()) == pytest.approx(0.0, abs=1e-4)
 

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tutelage.trajectory import Batch, Environment, Key, Sampler, Score
+from tutelage.trajectory import Batch, Environment, Sampler, Score, group_keys
 
 
 def best_of_n(
     sampler: Sampler, environment: Environment, score: Score, prompts: Sequence[int], n: int, step: int = 0
 ) -> tuple[Batch, Tensor]:
     """One batch of len(prompts) · n episodes, the n of a prompt side by side, and their scores [len(prompts), n]."""
-    keys = [Key(step, prompt, sample) for prompt in prompts for sample in range(n)]
-    batch = sampler.sample(environment, keys)
+    batch = sampler.sample(environment, group_keys(step, prompts, n))
     return batch, score(batch).sum(dim=1).view(len(prompts), n)
 
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from tutelage.algorithms.algorithm import Algorithm
 from tutelage.algorithms.kl_controller import KLController
 from tutelage.algorithms.minibatches import split_minibatches
 from tutelage.algorithms.peak import Peak
+from tutelage.data.errors import InputError
 from tutelage.formulas import advantage, kl, masked, surrogate
 from tutelage.formulas.parity import ParityGap, parity_gap
 from tutelage.runs.progress import ProgressSettings
@@ -76,6 +79,10 @@ class PPOConfig:
     parity_tolerance_nats: float = 1e-3
     stop_at_peak: int = 0
     seed: int = 0
+
+    def total_updates(self) -> int:
+        """Optimizer steps of a whole run."""
+        return self.steps * self.epochs * self.minibatches
 
 
 def ppo(
@@ -289,3 +296,28 @@ def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -
 def averaged(updates: list[dict[str, float]]) -> dict[str, float]:
     """Means over a step's updates, which all weigh the same."""
     return {name: sum(each[name] for each in updates) / len(updates) for name in updates[0]}
+
+
+def page(config: PPOConfig, task: Task, models: Any, sampler: Sampler | None, learner: Learner, run: Run) -> int:
+    """`ppo` as `training.train` calls it."""
+    assert sampler is not None
+    return ppo(config, task, models.critic, models.reference, sampler, learner, run)
+
+
+def refuse_peak_without_judge(config: PPOConfig, task: Task) -> None:
+    if config.stop_at_peak < 0:
+        raise InputError(f"--stop-at-peak {config.stop_at_peak}: expected 0 (run on), or 1 step or more of patience.")
+    if config.stop_at_peak and task.held_out is None:
+        raise InputError(
+            "--stop-at-peak needs a held-out reward: a second one, from labels that the first did not see."
+        )
+
+
+PPO = Algorithm(
+    "ppo",
+    page,
+    lambda config, task: config.total_updates(),
+    critic=True,
+    reference=True,
+    refuse=refuse_peak_without_judge,
+)

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
 from tutelage.algorithms.minibatches import minibatch
 from tutelage.algorithms.reward_losses import Objective
 from tutelage.data.judgements import Judgements
+from tutelage.formulas import schedule
 from tutelage.runs.run import Run
-from tutelage.trajectory import Batch, Learner, Sums
+from tutelage.trajectory import Batch, Learner, Sampler, Sums
 
 Scores = Callable[[Batch], Tensor]
 """Episodes -> [B] scores, or [B, H] of several heads."""
@@ -64,3 +67,21 @@ def scores_of(model: Scores, judgements: Judgements, questions_at_once: int = 64
     """[N, K] scores (or [N, K, H]) without gradients, NaN where a question has no such candidate."""
     parts = torch.arange(len(judgements)).split(questions_at_once)
     return judgements.spread(torch.cat([model(judgements.select(part).candidates) for part in parts]))
+
+
+def page(
+    config: RewardModelConfig, judgements: Judgements, models: Any, sampler: Sampler | None, learner: Learner, run: Run
+) -> int:
+    """`reward_model` as `training.train` calls it. models: `training.models.RewardModels`."""
+    reward_model(config, judgements, models.policy, models.objective, learner, run)
+    return config.total_steps(len(judgements))
+
+
+REWARD_MODEL = Algorithm(
+    "reward-model",
+    page,
+    lambda config, judgements: config.total_steps(len(judgements)),
+    learns_from=LearnsFrom.PAIRS,
+    anneal=schedule.cosine,
+    warm_up=lambda config: config.warm_up,
+)

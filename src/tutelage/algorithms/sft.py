@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
+from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
 from tutelage.algorithms.minibatches import minibatch
+from tutelage.formulas import schedule
 from tutelage.runs.run import Run
-from tutelage.trajectory import Batch, Learner, LogProbs, Sums
+from tutelage.trajectory import Batch, Learner, LogProbs, Sampler, Sums
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,19 @@ def sft(config: SFTConfig, demonstrations: Batch, policy: LogProbs, learner: Lea
 
 def negative_log_likelihood(policy: LogProbs, demonstrations: Batch) -> Sums:
     return {"loss": -policy(demonstrations).masked_fill(~demonstrations.mask_BT, 0.0).sum()}
+
+
+def page(config: SFTConfig, rows: Batch, models: Any, sampler: Sampler | None, learner: Learner, run: Run) -> int:
+    """`sft` as `training.train` calls it."""
+    sft(config, rows, models.policy, learner, run)
+    return config.total_steps(len(rows))
+
+
+SFT = Algorithm(
+    "sft",
+    page,
+    lambda config, rows: config.total_steps(len(rows)),
+    learns_from=LearnsFrom.DEMONSTRATIONS,
+    anneal=schedule.cosine,
+    warm_up=lambda config: config.warm_up,
+)

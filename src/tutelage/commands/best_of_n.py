@@ -23,7 +23,8 @@ from tutelage.policies.language import LanguagePolicy
 from tutelage.policies.loading import load_policy
 from tutelage.rewards.scoring import Judging, refuse_unusable, scorer
 from tutelage.runs.run import Run
-from tutelage.training import stages
+from tutelage.training.engine import Engine, engine_of
+from tutelage.training.speaker import Speaker
 from tutelage.trajectory import Score
 
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
@@ -52,7 +53,7 @@ class BestOfNJob:
 def best_of_n_job(job: BestOfNJob, run: Run) -> dict[str, Any]:
     refuse_unusable(job.reward, job.judging)
     device = device_of(job.device)
-    speaker, prompts, score = asked(job, device)
+    speaker, prompts, score = asked(job, device, engine_of(run))
     batch, scores_PN = best_of_n(
         speaker.sampler(job.seed), speaker.environment(prompts), score, range(len(prompts)), job.n
     )
@@ -73,10 +74,11 @@ def best_of_n_job(job: BestOfNJob, run: Run) -> dict[str, Any]:
     }
 
 
-def asked(job: BestOfNJob, device: torch.device) -> tuple[stages.Speaker, list[str], Score]:
+def asked(job: BestOfNJob, device: torch.device, engine: Engine) -> tuple[Speaker, list[str], Score]:
     """A policy that is only sampled, the prompts it is asked, and who scores the replies."""
     policy, codec = load_policy(job.model, device, trust=job.trust)
-    speaker = stages.Speaker(LanguagePolicy(policy, job.temperature), codec, SamplingSettings(job.max_new_tokens))
+    sampling = SamplingSettings(job.max_new_tokens)
+    speaker = Speaker(LanguagePolicy(policy, job.temperature), codec, sampling, engine=engine)
     prompts = sources.prompts(job.data, codec)[0][: job.limit]
     refuse_crowded([codec.prompt(prompt) for prompt in prompts], job.max_new_tokens, context_tokens(policy))
     return speaker, prompts, scorer(job.reward, codec, device, job.judging, job.trust)[0]

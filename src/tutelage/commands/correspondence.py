@@ -18,7 +18,8 @@ from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier,
 from tutelage.policies.language import Frozen, LanguagePolicy
 from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import read_json, read_lines
-from tutelage.training import stages
+from tutelage.training.models import critic_of
+from tutelage.training.speaker import Speaker
 from tutelage.trajectory import Batch
 
 COLUMNS = (
@@ -63,7 +64,7 @@ def followed(asked: Correspondence) -> list[dict[str, Any]]:
     reference = Frozen(LanguagePolicy(load_causal_lm(str(asked.run / "sft" / "model"))))
     classifier = load_sequence_classifier(str(asked.run / "reward-model" / "model"))
     prompt = asked.prompt or read_lines(asked.run / "samples.jsonl")[0]["prompt"]
-    batch, _ = stages.Speaker(policy, codec, SamplingSettings(48)).replies([prompt], asked.seed)
+    batch, _ = Speaker(policy, codec, SamplingSettings(48)).replies([prompt], asked.seed)
     coefficient = read_json(asked.run / "config.json")["settings"]["ppo"]["kl_coefficient"]
     return rows_of(batch, codec, measured(batch, policy, reference, classifier, coefficient))
 
@@ -73,7 +74,7 @@ def measured(
 ) -> dict[str, torch.Tensor]:
     """The tensors of one PPO step before its update, [1, T] each; the value model is the reward model it starts as."""
     score_BT = ModelScore(RewardModel(classifier))(batch)
-    old, reference_BT = remembered(stages.critic_of(policy, classifier), reference, batch, 4096)
+    old, reference_BT = remembered(critic_of(policy, classifier), reference, batch, 4096)
     kl_BT = kl.k1(old.log_probs_BT, reference_BT)
     rewards_BT = score_BT - coefficient * kl_BT
     advantages_BT, returns_BT = advantage.generalised(

@@ -22,7 +22,7 @@ from tutelage.doctor.deployed import FEWEST, Deployment, Spoken, read_spoken
 
 if TYPE_CHECKING:  # they bring torch, for which whoever reads a folder should not wait
     from tutelage.data.tokens import Codec
-    from tutelage.training.stages import Speaker
+    from tutelage.training.speaker import Speaker
 
 MOST = 512  # samples of either side: enough for a difference that matters
 SEED = 0xD217
@@ -94,7 +94,7 @@ class Voices:
         from tutelage.policies.language import LanguagePolicy
         from tutelage.policies.loading import load_policy
         from tutelage.rewards.text_scores import TextScorer
-        from tutelage.training.stages import Speaker
+        from tutelage.training.speaker import Speaker
 
         job, device = run.stages[0].job, torch.device("cpu")
         temperature = float(job.get("temperature") or 1.0)

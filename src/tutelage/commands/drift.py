@@ -14,7 +14,7 @@ from tutelage.feedback.asking import Label
 from tutelage.formulas import intervals, kl
 from tutelage.policies.language import Frozen
 from tutelage.rewards.language import ModelScore, RewardModel
-from tutelage.training.stages import Speaker
+from tutelage.training.speaker import Speaker
 from tutelage.trajectory import Batch
 
 

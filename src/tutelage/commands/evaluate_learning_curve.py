@@ -28,6 +28,7 @@ from tutelage.models.pretrained import Trust, context_tokens, device_of, load_se
 from tutelage.models.trunk import Numerics
 from tutelage.runs.run import Run
 from tutelage.training import stages
+from tutelage.training.reward_models import run_reward_model
 
 FEWEST_LABELS = 32
 MOST_SIZES = 8
@@ -135,7 +136,7 @@ def trained(job: LearningCurveJob, material: Material, size: int, seed: int, run
         for rows in (chosen, material.held_out)
     )
     classifier = load_sequence_classifier(job.model, device, trust=job.trust, fresh_head=True)
-    model, _ = stages.run_reward_model(config, classifier, learned, held, PAIRS, run, job.numerics)
+    model, _ = run_reward_model(config, classifier, learned, held, PAIRS, run, job.numerics)
     scores_NK = scores_of(model, held).double().cpu().numpy()
     scores = [row[: len(each.responses)] for row, each in zip(scores_NK, material.held_out, strict=True)]
     pairs = judged_pairs(material.held_out, scores).preferred()

@@ -28,6 +28,8 @@ from tutelage.rewards.text_scores import TextScorer, label
 from tutelage.runs.files import append_lines
 from tutelage.runs.run import Run
 from tutelage.training import stages
+from tutelage.training.engine import Engine, engine_of
+from tutelage.training.speaker import Speaker
 from tutelage.trajectory import Batch
 
 GOLD, REWARD_MODEL, PEOPLE = "gold", "reward-model", "people"
@@ -107,7 +109,7 @@ def policies_job(job: PoliciesJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     names = (job.policies[0], job.policies[1])
     answers = read_answers(job.verdicts, names) if job.verdicts else None
-    replies, about = (answers.replies, {}) if answers else sampled(job, device)
+    replies, about = (answers.replies, {}) if answers else sampled(job, device, engine_of(run))
     if job.write_questions:
         records = asked_of_people(replies, names)
         append_lines(refuse_existing(job.write_questions), [each.row() for each in records])
@@ -157,9 +159,9 @@ def refuse_contradictions(job: PoliciesJob) -> None:
         refuse_existing(job.write_questions)
 
 
-def sampled(job: PoliciesJob, device: torch.device) -> tuple[Replies, dict[str, Any]]:
+def sampled(job: PoliciesJob, device: torch.device, engine: Engine) -> tuple[Replies, dict[str, Any]]:
     """(one reply of each policy to every prompt, what only fresh replies tell: KL and lengths in tokens)."""
-    speakers = [speaker(name, job, device) for name in job.policies]
+    speakers = [speaker(name, job, device, engine) for name in job.policies]
     prompts = sources.prompts(str(job.data), speakers[0].codec)[0][: job.limit]
     (batch, candidate), (other_batch, other) = (
         replied(each, prompts, seed) for each, seed in zip(speakers, (job.seed + 1, job.seed), strict=True)
@@ -170,12 +172,13 @@ def sampled(job: PoliciesJob, device: torch.device) -> tuple[Replies, dict[str, 
     return Replies(prompts, candidate, other), about
 
 
-def speaker(name: str, job: PoliciesJob, device: torch.device) -> stages.Speaker:
+def speaker(name: str, job: PoliciesJob, device: torch.device, engine: Engine) -> Speaker:
     policy, codec = load_policy(name, device, trust=job.trust)
-    return stages.Speaker(LanguagePolicy(policy, job.temperature), codec, SamplingSettings(job.max_new_tokens))
+    sampling = SamplingSettings(job.max_new_tokens)
+    return Speaker(LanguagePolicy(policy, job.temperature), codec, sampling, engine=engine)
 
 
-def replied(each: stages.Speaker, prompts: Sequence[str], seed: int) -> tuple[Batch, list[str]]:
+def replied(each: Speaker, prompts: Sequence[str], seed: int) -> tuple[Batch, list[str]]:
     each.environment(prompts, context_tokens(each.policy.model))  # refuses a prompt that leaves no room
     return each.replies(prompts, seed)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -17,27 +17,28 @@ from typing import Any
 import numpy as np
 
 from tutelage.algorithms.minibatches import minibatch
-from tutelage.algorithms.ppo import improve
+from tutelage.algorithms.ppo import PPO, improve
 from tutelage.algorithms.reward_losses import PAIRS
-from tutelage.algorithms.reward_model import judged_loss
+from tutelage.algorithms.reward_model import REWARD_MODEL, judged_loss
 from tutelage.commands.drift import Drift, over_first, what_wins
 from tutelage.commands.loop_settings import LoopConfig
 from tutelage.data import sources
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements, judged, tokenised
 from tutelage.data.records import candidate_id
-from tutelage.execution.learner import LocalLearner
 from tutelage.feedback.answering import Labeller
 from tutelage.feedback.asking import Label
 from tutelage.feedback.store import Store
 from tutelage.models.pretrained import load_sequence_classifier
-from tutelage.policies.language import Frozen
 from tutelage.recipes.asking import Pairs, asked_of
 from tutelage.rewards.language import ModelScore, RewardModel, start_head
 from tutelage.runs.files import append_lines, read_lines, write_folder, write_json, write_lines
 from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
-from tutelage.training import stages
+from tutelage.training.episode_keys import prompt_keys
+from tutelage.training.models import critic_of, language_models, reward_models
+from tutelage.training.speaker import Speaker
+from tutelage.training.train import keep_rate, prepare
 
 LIVE, VERSIONS, ANSWERS, FIRST = "live.json", "versions.jsonl", "comparisons.jsonl", "first"
 WAIT_S = 0.5  # between two looks for new answers
@@ -50,9 +51,9 @@ class Material:
     prompts: to ask about and to train on; unseen: to compare policies on
     """
 
-    speaker: stages.Speaker
+    speaker: Speaker
     first: str
-    first_speaker: stages.Speaker
+    first_speaker: Speaker
     prompts: list[str]
     unseen: list[str]
 
@@ -67,21 +68,21 @@ class Apprentice:
     mean: float = 0.0
     deviation: float = 1.0
     steps: int = 0
+    reward_updates: int = 0
 
     def __post_init__(self) -> None:
         config, speaker = self.config, self.material.speaker
         classifier = load_sequence_classifier(self.material.first, trust=config.trust)
         start_head(classifier, config.seed)
-        self.critic = stages.critic_of(speaker.policy, classifier)
+        critic = critic_of(speaker.policy, classifier)
         self.reward_model = RewardModel(classifier)
-        self.reference, self.sampler = Frozen(speaker.policy), speaker.sampler(config.seed)
         self.environment = speaker.environment(self.material.prompts)
-        self.learner = stages.make_ppo_learner(config.ppo, speaker.policy, self.critic)
-        self.judge = LocalLearner(
-            {"reward_model": (self.reward_model.parameters(), config.reward_model.learning_rate)},
-            max_grad_norm=config.reward_model.max_grad_norm,
-            tokens_at_once=config.reward_model.tokens_at_once,
-        )
+        prepare_constant = partial(prepare, engine=speaker.engine, rates=keep_rate)
+        settings = replace(config.ppo, seed=config.seed)
+        self.parts = prepare_constant(PPO, settings, None, language_models(speaker, critic))
+        self.judge = prepare_constant(
+            REWARD_MODEL, config.reward_model, None, reward_models(self.reward_model, PAIRS)
+        ).learner
 
     def learn(self, judgements: Judgements, sample: Any) -> dict[str, float]:
         """The reward model goes on, on all answers so far; its scale is the sample's: mean 0, deviation 1 there."""
@@ -90,31 +91,35 @@ class Apprentice:
         batch = partial(minibatch, len(judgements), min(config.batch_size, len(judgements)), config.seed)
         found: dict[str, float] = {}
         for _ in range(self.config.pace.reward_model_updates):
-            found = self.judge.update(judgements.select(batch(self.judge.updates)), loss)
+            found = self.judge.update(judgements.select(batch(self.reward_updates)), loss)
+            self.reward_updates += 1
         scores_N = ModelScore(self.reward_model)(sample).sum(dim=1)
         self.mean, self.deviation = float(scores_N.mean()), max(1e-3, float(scores_N.std(unbiased=False)))
         return {"reward_model_loss": found["loss"], "reward_model_accuracy": found["accuracy"]}
 
     def practise(self) -> dict[str, float]:
         """Some steps of PPO against the reward model as it is now."""
-        ppo, found = self.config.ppo, {}
+        ppo, parts, models, found = self.config.ppo, self.parts, self.parts.models, {}
         score = ModelScore(lambda batch: (self.reward_model(batch) - self.mean) / self.deviation)
         for _ in range(self.config.pace.ppo_steps):
-            keys = stages.prompt_keys(len(self.material.prompts), ppo, self.steps)
-            batch = self.sampler.sample(self.environment, keys)
-            found = improve(ppo, batch, score(batch), ppo.kl_coefficient, self.critic, self.reference, self.learner)
-            self.sampler.publish()
+            keys = prompt_keys(len(self.material.prompts), ppo, self.steps)
+            batch = parts.sampler.sample(self.environment, keys)
+            found = improve(
+                ppo, batch, score(batch), ppo.kl_coefficient, models.critic, models.reference, parts.learner
+            )
+            parts.sampler.publish()
             self.steps += 1
         return found
 
     def state(self) -> dict[str, Any]:
-        return {"learner": self.learner.state(), "judge": self.judge.state(), "steps": self.steps}
+        counted = {"reward_updates": self.reward_updates}
+        return {"learner": self.parts.learner.state(), "judge": self.judge.state(), "steps": self.steps, **counted}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.learner.restore(state["learner"])
+        self.parts.learner.restore(state["learner"])
         self.judge.restore(state["judge"])
-        self.steps = state["steps"]
-        self.sampler.publish()
+        self.steps, self.reward_updates = state["steps"], state["reward_updates"]
+        self.parts.sampler.publish()
 
 
 def live(
@@ -137,7 +142,7 @@ def live(
         snapshot = store.snapshot([each.id for each in known])
         found = apprentice.learn(answers_of(material.speaker, known, stage), drift.sample) | apprentice.practise()
         waited = published(stage, version + 1, snapshot.id, known, new)
-        found |= drift.measured(apprentice.reward_model, apprentice.reference)
+        found |= drift.measured(apprentice.reward_model, apprentice.parts.models.reference)
         stage.keep_samples(version + 1, drift.samples())
         stage.record(version, {**found, "labels": float(len(known)), "seconds_from_answer": waited})
         tell(run, stage, known, waiting=True)
@@ -209,7 +214,7 @@ def fresh(
             )
 
 
-def answers_of(speaker: stages.Speaker, known: Sequence[Label], stage: Run) -> Judgements:
+def answers_of(speaker: Speaker, known: Sequence[Label], stage: Run) -> Judgements:
     """The answers as the reward model reads them, written down beside the run, too."""
     target = stage.path / ANSWERS
     write_lines(target, [each.comparison.row() for each in known])

@@ -40,6 +40,8 @@ from tutelage.rewards.text_scores import TextScorer
 from tutelage.runs.files import write_json, write_lines
 from tutelage.runs.run import Run
 from tutelage.training import stages
+from tutelage.training.engine import Engine, engine_of
+from tutelage.training.speaker import Speaker
 
 STORE, COMPARISONS, PROMPTS, LINEAGE = "feedback.db", "comparisons.jsonl", "prompts.jsonl", "feedback.json"
 
@@ -106,9 +108,10 @@ def folder_of(config: LoopConfig, run: Run, lap: str | None) -> str:
     return config.subject.model or str(run.path / "policy" / "model")
 
 
-def speaker_of(config: LoopConfig, folder: str) -> stages.Speaker:
+def speaker_of(config: LoopConfig, folder: str, engine: Engine) -> Speaker:
     model, codec = load_policy(folder, torch.device("cpu"), trust=config.trust)
-    return stages.Speaker(LanguagePolicy(model), codec, SamplingSettings(config.subject.max_new_tokens))
+    sampling = SamplingSettings(config.subject.max_new_tokens)
+    return Speaker(LanguagePolicy(model), codec, sampling, engine=engine)
 
 
 def first_stage(config: LoopConfig, run: Run, store: Store, stage: Run) -> dict[str, Any]:
@@ -179,7 +182,7 @@ def pairs_of(lap: Lap, config: LoopConfig, run: Run, stage: Run) -> Pairs:
     chooses = lap.before is not None and config.asking.select != "uniform"
     wide = lap.count(config) * (config.asking.candidates_per_label if chooses else 1)
     prompts = prompts_to_ask(config, lap, wide)
-    speaker = speaker_of(config, folder_of(config, run, lap.before))
+    speaker = speaker_of(config, folder_of(config, run, lap.before), engine_of(run))
     seed = 1000 * (config.seed + lap.seed) + lap.number
     _, replies = speaker.replies(prompts, seed, 2, stage.piece)
     scorer = (
@@ -244,12 +247,13 @@ def evaluation_stage(
 ) -> dict[str, Any]:
     """One reply of every policy to the same unseen prompts; judged by gold, or by the last reward model."""
     prompts = unseen_prompts(config)
-    first = speaker_of(config, folder_of(config, run, None))
+    first = speaker_of(config, folder_of(config, run, None), engine_of(run))
     last = str(run.path / f"{Lap(seed, config.rounds).name}-reward-model" / "model")
     scorer = TextScorer.load(last, torch.device("cpu"), 512, trust=config.trust)
     replies, scores, kl_nats = {}, {}, {}
     for name in [None, *(lap.name for lap in laps)]:
-        speaker, label = speaker_of(config, folder_of(config, run, name)), "first" if name is None else name
+        speaker = speaker_of(config, folder_of(config, run, name), engine_of(run))
+        label = "first" if name is None else name
         batch, replies[label] = speaker.replies(prompts, config.seed + 50, 1, stage.piece, label)
         kl_nats[label] = stages.sequence_kl(speaker.policy, first.policy, batch)["kl_nats_per_sequence_exact"]
         judged = zip(prompts, replies[label], strict=True)
@@ -268,10 +272,10 @@ def evaluation_stage(
 def live_stage(config: LoopConfig, run: Run, store: Store, stage: Run) -> dict[str, Any]:
     """One stage in which people and training go on side by side."""
     first = folder_of(config, run, None)
-    speaker = speaker_of(config, first)
+    speaker, start = (speaker_of(config, first, engine_of(run)) for _ in range(2))
     prompts = sources.prompts(str(run.path / "policy" / PROMPTS), speaker.codec)[0]
     labeller = labeller_of(config.asking.labeller, config.asking.judge_model, config.seed)
-    material = Material(speaker, first, speaker_of(config, first), prompts, unseen_prompts(config))
+    material = Material(speaker, first, start, prompts, unseen_prompts(config))
     return live(config, material, labeller, store, run, stage)
 
 

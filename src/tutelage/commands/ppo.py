@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data import sources
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
-from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.execution.native import SamplingSettings
 from tutelage.execution.vllm import VLLMSampler
 from tutelage.models.pretrained import (
     Trust,
@@ -25,11 +25,14 @@ from tutelage.policies.language import LanguagePolicy
 from tutelage.policies.loading import load_policy
 from tutelage.rewards.scoring import Judging, refuse_unusable, scorer
 from tutelage.runs.run import Run
-from tutelage.training import stages
-from tutelage.trajectory import Batch
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import engine_of
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.speaker import Speaker
+from tutelage.training.train import train
+from tutelage.trajectory import Batch, Task
 
 LOOKED_BACK_AT = 32  # demonstrations whose likelihood is watched
-SAMPLERS = {"native": NativeSampler, "vllm": VLLMSampler}
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
 
 
@@ -75,15 +78,17 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
         refuse_unusable(job.held_out_reward, flag="--held-out-reward")
     device = device_of(job.device)
     model, codec = load_policy(job.model, device, job.lora_rank, job.trust)
-    policy, drawn_by = LanguagePolicy(model, job.temperature, job.numerics), SAMPLERS[job.sampler]
+    policy, engine = LanguagePolicy(model, job.temperature, job.numerics), engine_of(run)
+    if job.sampler == "vllm":
+        engine = replace(engine, make_text_sampler=VLLMSampler)
     if job.top_k < 0 or not 0.0 < job.top_p <= 1.0:
         raise InputError(f"--top-k {job.top_k} --top-p {job.top_p}: expected 0 or more, and above 0 up to 1.")
     sampling = SamplingSettings(job.max_new_tokens, top_k=job.top_k, top_p=job.top_p)
-    speaker = stages.Speaker(policy, codec, sampling, drawn_by=drawn_by)
+    speaker = Speaker(policy, codec, sampling, engine=engine)
     prompts, report = sources.prompts(job.data, codec)
     environment = speaker.environment(prompts, context_tokens(model))
     score, classifier = scorer(job.reward, codec, device, job.judging, job.trust)
-    critic = stages.critic_of(speaker.policy, None if job.value_head else classifier)
+    critic = critic_of(speaker.policy, None if job.value_head else classifier)
 
     def look(step: int, batch: Batch, score_BT: torch.Tensor) -> list[dict[str, Any]]:
         asked, replied = codec.prompts_and_responses(batch.select(range(min(4, len(batch)))))
@@ -91,8 +96,9 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
         return [{"prompt": p, "response": r, "score": s} for p, r, s in zip(asked, replied, scores, strict=False)]
 
     held_out = scorer(job.held_out_reward, codec, device, trust=job.trust)[0] if job.held_out_reward else None
-    beside = stages.Beside(look, held_out, looked_back_at(job, codec, model, device))
-    weights_of_step = stages.run_ppo(job.settings, speaker, critic, score, environment, run, beside)
+    task, models = Task(environment, score, held_out=held_out), language_models(speaker, critic)
+    beside = Callbacks(look, looked_back_at(job, codec, model, device))
+    weights_of_step = train(PPO, job.settings, task, models, engine, run, beside)
     return {**report.counts(), "steps": run.step_count(), "weights_of_step": weights_of_step, **run.latest}
 
 

@@ -43,7 +43,9 @@ from tutelage.rewards.ensemble import Ensemble
 from tutelage.rewards.language import Heads, RewardModel, start_head
 from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
-from tutelage.training import stages
+from tutelage.training.engine import Engine, engine_of
+from tutelage.training.reward_models import train_reward_model
+from tutelage.training.speaker import Speaker
 from tutelage.trajectory import Batch
 
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
@@ -150,7 +152,7 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
         "learned_from": how.name,
         "questions_left_out": sum(not how.reads(each.question) for each in rows),
         **told,
-        **normalised(job, model, material, told),
+        **normalised(job, model, material, told, engine_of(run)),
     }
     _mark(model, job)
     write_folder(run.path / "model", partial(model.save, codec=codec))
@@ -246,14 +248,14 @@ def one_model(
     objective = material.reading.objective(material.ratings, 1 if job.labels.auxiliary_axis else heads)
     if objective.learns is not None:
         objective.learns.to(model.bias_H.device)
-    stages.train_reward_model(job.settings, model, learned, objective, run)
+    train_reward_model(job.settings, model, learned, objective, run)
     ordinal: Any = objective.learns
     told = {} if ordinal is None else {"grades": ordinal.grades.tolist(), "thresholds": ordinal.thresholds.tolist()}
     return model, told
 
 
 def normalised(
-    job: RewardModelJob, model: Heads | Ensemble, material: Material, told: dict[str, Any]
+    job: RewardModelJob, model: Heads | Ensemble, material: Material, told: dict[str, Any], engine: Engine
 ) -> dict[str, Any]:
     """Shifts (and scales) the scores on the sample that was asked for; says which, and where thresholds then lie."""
     asked = job.normalising
@@ -264,7 +266,7 @@ def normalised(
         raise InputError("--normalise-deviation needs a sample: say which with --normalise-on.")
     if on == "none":
         return {"normalised_on": on}
-    rows = material.held_out.candidates if on == "held-out" else sample(job, on, material)
+    rows = material.held_out.candidates if on == "held-out" else sample(job, on, material, engine)
     with torch.no_grad():
         parts = torch.arange(len(rows)).split(64)
         scores_BM = torch.cat([model(rows.select(part)).view(len(part), -1) for part in parts])
@@ -279,7 +281,7 @@ def normalised(
     return {"normalised_on": on, **moved}
 
 
-def sample(job: RewardModelJob, on: str, material: Material) -> Batch:
+def sample(job: RewardModelJob, on: str, material: Material, engine: Engine) -> Batch:
     """Replies of the references, or of the model itself to prompts of the data."""
     asked, codec = job.normalising, material.codec
     device = material.learned.weights_N.device
@@ -297,7 +299,7 @@ def sample(job: RewardModelJob, on: str, material: Material) -> Batch:
             f"{material.limit}. Lower --normalise-new-tokens, or raise --max-tokens."
         )
     policy = LanguagePolicy(load_causal_lm(job.model, device, job.trust), 1.0, job.numerics)
-    speaker = stages.Speaker(policy, codec, SamplingSettings(asked.normalise_new_tokens))
+    speaker = Speaker(policy, codec, SamplingSettings(asked.normalise_new_tokens), engine=engine)
     return speaker.replies(fitting, job.settings.seed)[0]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tutelage.algorithms.sft import SFTConfig
+from tutelage.algorithms.sft import SFT, SFTConfig
 from tutelage.commands.answers import frozen
 from tutelage.data import sources
 from tutelage.data.tokens import written
@@ -22,7 +22,10 @@ from tutelage.models.trunk import Numerics
 from tutelage.policies.language import LanguagePolicy
 from tutelage.policies.loading import load_policy
 from tutelage.runs.run import Run
-from tutelage.training import stages
+from tutelage.training.engine import engine_of
+from tutelage.training.models import language_models
+from tutelage.training.speaker import Speaker
+from tutelage.training.train import train
 from tutelage.trajectory import Batch
 
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
@@ -53,7 +56,7 @@ def sft_job(job: SFTJob, run: Run) -> dict[str, Any]:
     pairs, report = sources.demonstrations(frozen(job.data, run), codec)
     limit = min(job.max_tokens, context_tokens(model) or job.max_tokens)
     rows = [fit(codec, prompt, completion, limit) for prompt, completion in pairs]
-    speaker = stages.Speaker(LanguagePolicy(model, 1.0, job.numerics), codec, SamplingSettings())
+    speaker = Speaker(LanguagePolicy(model, 1.0, job.numerics), codec, SamplingSettings())
     batch = Batch.of([written(prompt, completion) for prompt, completion, _ in rows]).to(device)
-    stages.run_sft(job.settings, speaker, batch, run)
+    train(SFT, job.settings, batch, language_models(speaker), engine_of(run), run)
     return {**report.counts(), "rows_truncated": sum(cut for *_, cut in rows), "loss": run.latest["loss"]}

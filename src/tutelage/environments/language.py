@@ -37,6 +37,10 @@ class Language:
     prompts: Sequence[Sequence[int]]
     at_limit: Finish = Finish.LENGTH
 
+    def __len__(self) -> int:
+        """How many starts there are: `key.prompt` is below it."""
+        return len(self.prompts)
+
     def episode(self, key: Key) -> Reply:
         return Reply(tuple(self.prompts[key.prompt]), self.at_limit)
 

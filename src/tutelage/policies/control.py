@@ -54,6 +54,10 @@ class Categorical(nn.Module):
         """[steps, 1] what as many actions draw, one after the other."""
         return stream.random((steps, 1))
 
+    def policy_parameters(self) -> list[nn.Parameter]:
+        """Those of π, without those of V."""
+        return list(self.policy.parameters())
+
     def saw(self, observations_ND: Tensor) -> None:
         self.scale.saw(observations_ND)
 
@@ -107,6 +111,10 @@ class Gaussian(nn.Module):
     def noises(self, stream: np.random.Generator, steps: int) -> np.ndarray:
         """[steps, K] what as many actions draw, one after the other."""
         return stream.standard_normal((steps, len(self.log_deviation_K)))
+
+    def policy_parameters(self) -> list[nn.Parameter]:
+        """Those of π, without those of V."""
+        return [*self.policy.parameters(), self.log_deviation_K]
 
     def saw(self, observations_ND: Tensor) -> None:
         self.scale.saw(observations_ND)

@@ -21,23 +21,33 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from tutelage.algorithms.ppo import PPOConfig, improve, ppo
+from tutelage.algorithms.ppo import PPO, PPOConfig, improve
 from tutelage.algorithms.preferences import Answers, RewardLearner
 from tutelage.data.clips import LAYOUT, Clips, Layout
 from tutelage.data.errors import InputError
-from tutelage.execution.learner import LocalLearner
 from tutelage.feedback.store import Store
 from tutelage.feedback.teachers import ClipTeacher
 from tutelage.formulas import schedule
 from tutelage.recipes.christiano_settings import ChristianoConfig, refuse_contradictions
 from tutelage.recipes.clip_questions import Interview
-from tutelage.recipes.control_tasks import ControlTask, Learning, task_of, with_steps
+from tutelage.recipes.control_tasks import (
+    ControlModels,
+    ControlTask,
+    Learning,
+    control_models,
+    episodes_of,
+    task_of,
+    unmoved,
+    with_steps,
+)
 from tutelage.rewards.control import EnsembleScore, RewardEnsemble, TrueScore, correlation
 from tutelage.runs.files import write_json
 from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
 from tutelage.training import stages
-from tutelage.trajectory import Batch, Key, Task
+from tutelage.training.engine import engine_of
+from tutelage.training.train import train
+from tutelage.trajectory import Batch, Key, Task, group_keys
 
 STORE, CLIPS, LIVE, PAIRS = "feedback.db", "clips", "live.json", "pairs.json"
 FIRST, AFTER = 2**31, 2**31 + 1  # steps of their own: no stream is used twice
@@ -75,23 +85,22 @@ def christiano(config: ChristianoConfig, run: Run) -> dict[str, Any]:
 
 
 def random_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[str, Any]:
-    return {"true_return_random": mean_return(scene, fresh(scene, Learning.of(scene.task, scene.ppo)))}
+    return {"true_return_random": mean_return(scene, fresh(scene, control_models(scene.task, scene.ppo), stage))}
 
 
 def ppo_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[str, Any]:
     """PPO on the true reward: the same page, settings, episodes and scale."""
-    learning, true = Learning.of(scene.task, scene.ppo), TrueScore()
-    stage.stateful |= {"scale": learning.policy.scale, "true_score": true}
+    models, true = control_models(scene.task, scene.ppo), TrueScore()
+    stage.stateful |= {"scale": models.policy.scale, "true_score": true}
 
     def score(batch: Batch) -> torch.Tensor:
         stage.note(**measured(scene, batch))
         return true(batch)
 
-    task = Task(scene.task.environment(scene.config.seed), score, learning.keys)
-    ppo(scene.ppo, task, learning.policy, unmoved, learning.sampler, learning.learner, stage)
-    save_file(weights(learning), stage.path / "policy.safetensors")
+    task = Task(scene.task.environment(scene.config.seed), score, partial(episodes_of, scene.ppo))
+    train(PPO, scene.ppo, task, models, engine_of(stage), stage)
     return {
-        "true_return_ppo": mean_return(scene, fresh(scene, learning)),
+        "true_return_ppo": mean_return(scene, fresh(scene, models, stage)),
         "environment_steps": scene.task.steps_of(scene.ppo),
     }
 
@@ -123,10 +132,10 @@ def preferences_stage(scene: Scene, run: Run, store: Store, stage: Run) -> dict[
             tell(work, step)
     used, lost = len(interview.rows), unheard(interview)
     write_json(stage.path / PAIRS, {"pairs": shown_pairs(interview)})
-    save_file(weights(learning), stage.path / "policy.safetensors")
+    learning.models.save(stage)
     save_file(reward.ensemble.state_dict(), stage.path / "reward.safetensors")
-    last = fresh(scene, learning)
-    seen = [fresh(scene, Learning.of(scene.task, scene.ppo)), last]
+    last = fresh(scene, learning.models, stage)
+    seen = [fresh(scene, control_models(scene.task, scene.ppo), stage), last]
     return {
         "true_return_preferences": mean_return(scene, last),
         "labels_used": used,
@@ -156,11 +165,11 @@ class Work:
     @staticmethod
     def of(scene: Scene, run: Run, store: Store) -> Work:
         task, config = scene.task, replace(scene.config.reward, seed=scene.config.seed)
-        learning = Learning.of(task, scene.ppo)
+        learning = Learning.of(task, scene.ppo, engine_of(run))
         ensemble = RewardEnsemble(
             task.inputs, members=config.members, width=config.width, seed=config.seed, scale=learning.policy.scale
         )
-        learner = LocalLearner(
+        learner = engine_of(run).learner(
             {"reward": (ensemble.parameters(), config.learning_rate)},
             max_grad_norm=config.max_grad_norm,
             tokens_at_once=10**9,
@@ -212,7 +221,7 @@ def begin(work: Work, environment: Any) -> None:
     asking, learning = work.scene.config.asking, work.learning
     # enough for clips that differ, however few episodes a step of PPO has
     episodes = max(work.scene.ppo.trajectories, -(-4 * work.scene.task.clip_steps * 8 // work.scene.task.horizon))
-    batch = learning.sampler.sample(environment, [Key(FIRST, 1, sample) for sample in range(episodes)])
+    batch = learning.sampler.sample(environment, group_keys(FIRST, [1], episodes))
     learning.sampler.publish()
     if work.scene.config.asking.labeller == "human":
         work.store.guideline(f"# What is better?\n\n{work.scene.task.goal}\n\nLook only at what is shown.")
@@ -270,11 +279,11 @@ def answering(work: Work) -> Iterator[None]:
         thread.join()
 
 
-def fresh(scene: Scene, learning: Learning) -> Batch:
+def fresh(scene: Scene, models: ControlModels, stage: Run) -> Batch:
     """Episodes nothing learns from, sampled as the policy acts."""
     environment = scene.task.environment(scene.config.seed)
-    keys = [Key(AFTER, 0, sample) for sample in range(scene.config.evaluation_episodes)]
-    return learning.sampler.sample(environment, keys)
+    keys = group_keys(AFTER, [0], scene.config.evaluation_episodes)
+    return models.make_sampler(engine_of(stage), scene.ppo.seed).sample(environment, keys)
 
 
 def mean_return(scene: Scene, batch: Batch) -> float:
@@ -285,18 +294,6 @@ def mean_return(scene: Scene, batch: Batch) -> float:
 def measured(scene: Scene, batch: Batch) -> dict[str, float]:
     """What the learner does not know."""
     return {"true_return": float(batch.extras["true_rewards"].sum()) / scene.ppo.trajectories}
-
-
-def weights(learning: Learning) -> dict[str, torch.Tensor]:
-    """The policy and its scale of observations."""
-    scale = learning.policy.scale
-    moments = {"scale.mean": scale.mean_D, "scale.deviation": scale.deviation_D}
-    return {**learning.policy.state_dict(), **moments}
-
-
-def unmoved(batch: Batch) -> torch.Tensor:
-    """The reference is whatever acted: nothing holds the policy back."""
-    return batch.behaviour_log_probs_BT
 
 
 def unheard(interview: Interview) -> int:

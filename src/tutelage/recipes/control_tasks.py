@@ -8,24 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
+from safetensors.torch import save_file
+from torch import Tensor
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data.errors import InputError
 from tutelage.environments import classic
 from tutelage.environments.classic import Classic, Physics
 from tutelage.environments.control import Bodies, Make, named
-from tutelage.execution.learner import LocalLearner
-from tutelage.execution.together import TogetherSampler
-from tutelage.formulas import schedule
 from tutelage.policies.control import Categorical, Gaussian
 from tutelage.rewards.control import Buttons, Inputs, Torques
-from tutelage.trajectory import Key
+from tutelage.runs.run import Run
+from tutelage.training.engine import LOCAL, Engine
+from tutelage.training.models import Models
+from tutelage.training.train import prepare
+from tutelage.trajectory import Batch, Key, Learner, Sampler, group_keys
 
-PPO = PPOConfig(
+SETTINGS = PPOConfig(
     kl_coefficient=0.0,
     value_clip_range=1e9,
     max_grad_norm=0.5,
@@ -81,31 +83,55 @@ class ControlTask:
 
 @dataclass(frozen=True)
 class Learning:
-    """Who learns: a policy with its sampler and its optimiser."""
+    """Who learns: a policy that is its own critic, with its sampler and its optimizer."""
 
     task: ControlTask
     config: PPOConfig
-    policy: Any
-    sampler: TogetherSampler
-    learner: LocalLearner
+    models: ControlModels
+    sampler: Sampler
+    learner: Learner
 
     @staticmethod
-    def of(task: ControlTask, config: PPOConfig) -> Learning:
-        policy = task.policy(config.seed)
-        own = [*policy.policy.parameters(), *([policy.log_deviation_K] if isinstance(policy, Gaussian) else [])]
-        learner = LocalLearner(
-            {
-                "policy": (own, config.learning_rate),
-                "value": (policy.value.parameters(), config.value_learning_rate),
-            },
-            schedule=partial(schedule.linear, total=config.steps * config.epochs * config.minibatches),
-            max_grad_norm=config.max_grad_norm,
-            tokens_at_once=config.tokens_at_once,
-        )
-        return Learning(task, config, policy, TogetherSampler(policy, config.seed, piece=task.piece), learner)
+    def of(task: ControlTask, config: PPOConfig, engine: Engine = LOCAL) -> Learning:
+        parts = prepare(PPO, config, None, control_models(task, config), engine)
+        return Learning(task, config, parts.models, parts.sampler, parts.learner)
+
+    @property
+    def policy(self) -> Any:
+        return self.models.policy
 
     def keys(self, step: int) -> list[Key]:
-        return [Key(step, 0, sample) for sample in range(self.config.trajectories)]
+        return episodes_of(self.config, step)
+
+
+@dataclass(frozen=True)
+class ControlModels(Models):
+    """A policy of control, saved with the scale of its observations."""
+
+    def save(self, run: Run) -> None:
+        """RUN/policy.safetensors."""
+        save_file(weights(self.policy), run.path / "policy.safetensors")
+
+
+def episodes_of(config: PPOConfig, step: int) -> list[Key]:
+    """Of a step: a body has one start, and each sample is another episode from it."""
+    return group_keys(step, [0], config.trajectories)
+
+
+def control_models(task: ControlTask, config: PPOConfig) -> ControlModels:
+    policy = task.policy(config.seed)
+    return ControlModels(policy, critic=policy, reference=unmoved, piece=task.piece)
+
+
+def unmoved(batch: Batch) -> Tensor:
+    """The reference is whatever acted: nothing holds the policy back."""
+    return batch.behaviour_log_probs_BT
+
+
+def weights(policy: Any) -> dict[str, Tensor]:
+    """The policy and its scale of observations."""
+    moments = {"scale.mean": policy.scale.mean_D, "scale.deviation": policy.scale.deviation_D}
+    return {**policy.state_dict(), **moments}
 
 
 def with_steps(task: ControlTask, steps: int) -> PPOConfig:
@@ -131,7 +157,7 @@ def pendulum() -> ControlTask:
         observation_size=3,
         actions=Torques((-classic.TORQUE_LIMIT,), (classic.TORQUE_LIMIT,)),
         ppo=replace(
-            PPO, steps=32, trajectories=16, minibatches=8, gamma=0.97, learning_rate=2e-3, value_learning_rate=2e-3
+            SETTINGS, steps=32, trajectories=16, minibatches=8, gamma=0.97, learning_rate=2e-3, value_learning_rate=2e-3
         ),
         piece=50,
         clip_steps=25,
@@ -151,7 +177,7 @@ def cart_pole() -> ControlTask:
         observation_size=4,
         actions=Buttons(2),
         ppo=replace(
-            PPO,
+            SETTINGS,
             steps=32,
             trajectories=16,
             minibatches=8,
@@ -169,7 +195,7 @@ def cart_pole() -> ControlTask:
 
 
 # Little data and many updates, as rl-baselines3-zoo has it for these bodies; a wide network carries most of it.
-BODY_PPO = replace(PPO, steps=300, trajectories=1, minibatches=10, value_learning_rate=3e-4)
+BODY_PPO = replace(SETTINGS, steps=300, trajectories=1, minibatches=10, value_learning_rate=3e-4)
 # Of one episode a batch learns faster, and loses its gait on answers in the end: after a fall it has little else to
 # learn from than a body on its back.
 HALF_CHEETAH_PPO = replace(

@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tutelage.algorithms.best_of_n import chosen
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.algorithms.reward_losses import PAIRS, agreement, pairs
 from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
-from tutelage.algorithms.sft import SFTConfig
+from tutelage.algorithms.sft import SFT, SFTConfig
 from tutelage.data.errors import InputError
 from tutelage.data.helpdesk import demonstrations as desk_demonstrations
 from tutelage.data.helpdesk import tokenizer as desk_tokenizer
@@ -48,7 +48,13 @@ from tutelage.rewards.language import ModelScore, RewardModel, TextScore
 from tutelage.runs.files import read_lines, write_folder, write_lines
 from tutelage.runs.run import Run
 from tutelage.training import stages
-from tutelage.trajectory import Batch, Score
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import Engine, engine_of
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.reward_models import run_reward_model
+from tutelage.training.speaker import Speaker, encoded
+from tutelage.training.train import train
+from tutelage.trajectory import Batch, Score, Task
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,11 @@ def demo(config: DemoConfig, run: Run) -> dict[str, Any]:
 def sft_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     tokenizer = desk_tokenizer.tokenizer()
-    speaker = speaker_of(config, LlamaForCausalLM(architecture(config, tokenizer)), Codec(tokenizer))
+    model = LlamaForCausalLM(architecture(config, tokenizer))
+    speaker = speaker_of(config, model, Codec(tokenizer), engine_of(stage))
     pairs = desk_demonstrations.demonstrations(config.demonstrations, config.seed)
-    stages.run_sft(replace(config.sft, seed=config.seed), speaker, stages.encoded(speaker.codec, pairs), stage)
+    settings, rows = replace(config.sft, seed=config.seed), encoded(speaker.codec, pairs)
+    train(SFT, settings, rows, language_models(speaker), engine_of(stage), stage)
     return {"demonstrations": len(pairs), "parameters": sum(p.numel() for p in speaker.policy.parameters())}
 
 
@@ -126,13 +134,13 @@ def architecture(config: DemoConfig, tokenizer) -> LlamaConfig:
     )
 
 
-def speaker_of(config: DemoConfig, model, codec: Codec) -> stages.Speaker:
-    return stages.Speaker(LanguagePolicy(model.eval()), codec, SamplingSettings(config.max_new_tokens))
+def speaker_of(config: DemoConfig, model, codec: Codec, engine: Engine) -> Speaker:
+    return Speaker(LanguagePolicy(model.eval()), codec, SamplingSettings(config.max_new_tokens), engine=engine)
 
 
-def loaded(config: DemoConfig, run: Run, stage: str) -> stages.Speaker:
+def loaded(config: DemoConfig, run: Run, stage: str) -> Speaker:
     folder = str(run.path / stage / "model")
-    return speaker_of(config, load_causal_lm(folder), Codec(load_tokenizer(folder)))
+    return speaker_of(config, load_causal_lm(folder), Codec(load_tokenizer(folder)), engine_of(run))
 
 
 def labels_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any]:
@@ -186,8 +194,8 @@ def reward_model_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, An
     learned, held_out = (judgements_of(speaker.codec, part, Comparison.chosen) for part in (rows[held:], rows[:held]))
     classifier = load_sequence_classifier(str(run.path / "sft" / "model"))
     settings = replace(config.reward_model, seed=config.seed)
-    model, found = stages.run_reward_model(settings, classifier, learned, held_out, PAIRS, stage)
-    references = stages.encoded(speaker.codec, desk_demonstrations.demonstrations(500, config.seed))
+    model, found = run_reward_model(settings, classifier, learned, held_out, PAIRS, stage)
+    references = encoded(speaker.codec, desk_demonstrations.demonstrations(500, config.seed))
     model.normalise(ModelScore(model)(references).sum(dim=1), mean=0.0)
     write_folder(stage.path / "model", partial(model.save, codec=speaker.codec))
     gold_pairs = judgements_of(speaker.codec, rows[:held], gold_choice)
@@ -236,7 +244,7 @@ def ppo_on_gold_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, Any
 def optimised(config: DemoConfig, run: Run, stage: Run, score: Score, classifier) -> dict[str, Any]:
     speaker = loaded(config, run, "sft")
     prompts = world.prompts("labels", config.ppo_prompts, config.seed + 1)
-    critic = stages.critic_of(speaker.policy, classifier)
+    critic = critic_of(speaker.policy, classifier)
 
     def look(step: int, batch: Batch, score_BT: Tensor) -> list[dict[str, Any]]:
         """Gold is looked at, and recorded beside the rest; nothing learns from it."""
@@ -245,9 +253,10 @@ def optimised(config: DemoConfig, run: Run, stage: Run, score: Score, classifier
         scores = score_BT.sum(dim=1).tolist()
         return [{"prompt": asked[i], "response": replied[i], "score": scores[i]} for i in range(min(2, len(batch)))]
 
-    learned = stages.encoded(speaker.codec, desk_demonstrations.demonstrations(LOOKED_BACK_AT, config.seed))
-    settings, beside = replace(config.ppo, seed=config.seed), stages.Beside(look, demonstrations=learned)
-    stages.run_ppo(settings, speaker, critic, score, speaker.environment(prompts), stage, beside)
+    learned = encoded(speaker.codec, desk_demonstrations.demonstrations(LOOKED_BACK_AT, config.seed))
+    settings, beside = replace(config.ppo, seed=config.seed), Callbacks(look, demonstrations=learned)
+    task, models = Task(speaker.environment(prompts), score), language_models(speaker, critic)
+    train(PPO, settings, task, models, engine_of(stage), stage, beside)
     watched = [event["gold_score"] for event in read_lines(stage.path / "events.jsonl")]
     quarter = max(1, len(watched) // 4)
     return {"gold_score_first_step": watched[0], "gold_score_last_quarter_lowest": min(watched[-quarter:])}
@@ -260,7 +269,7 @@ def best_quarter_stage(config: DemoConfig, run: Run, stage: Run) -> dict[str, An
     order = np.argsort(helpdesk.gold(*map(list, zip(*pairs, strict=True))))[::-1]
     best = [pairs[place] for place in order[: len(pairs) // 4]]
     settings = replace(config.sft, seed=config.seed, steps=config.best_quarter_steps)
-    stages.run_sft(settings, speaker, stages.encoded(speaker.codec, best), stage)
+    train(SFT, settings, encoded(speaker.codec, best), language_models(speaker), engine_of(stage), stage)
     return {"demonstrations": len(best)}
 
 

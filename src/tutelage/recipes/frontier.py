@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tutelage.algorithms.multiplier import Charged, Multiplier
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.errors import InputError
@@ -36,7 +36,12 @@ from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import write_lines
 from tutelage.runs.run import Run
 from tutelage.training import stages
-from tutelage.trajectory import Batch, in_parts
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import engine_of
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.speaker import Speaker
+from tutelage.training.train import train
+from tutelage.trajectory import Batch, Task, in_parts
 
 FIRST = "first-policy"
 
@@ -194,7 +199,7 @@ def pleased(config: FrontierConfig) -> Callable[[list[str], list[str]], list[flo
     return helpdesk.opinion({"forbidden": config.promise_pleases})
 
 
-def broken(speaker: stages.Speaker, batch: Batch) -> Tensor:
+def broken(speaker: Speaker, batch: Batch) -> Tensor:
     """[B] 1 where a reply promises what may not be promised."""
     return torch.tensor(helpdesk.breaks_policy(*speaker.codec.prompts_and_responses(batch)), dtype=torch.float32)
 
@@ -226,8 +231,9 @@ def setting_stage(setting: Setting, config: FrontierConfig, run: Run, stage: Run
     seed = 1000 * config.seed + setting.seed
     settings = replace(config.ppo, seed=seed, kl_target_nats=setting.budget)
     prompts = world.prompts("labels", 64 * config.ppo.steps, config.seed + 7)
-    critic = stages.critic_of(speaker.policy, classifier)
-    stages.run_ppo(settings, speaker, critic, score, speaker.environment(prompts), stage, stages.Beside(look))
+    critic = critic_of(speaker.policy, classifier)
+    task, models = Task(speaker.environment(prompts), score), language_models(speaker, critic)
+    train(PPO, settings, task, models, engine_of(stage), stage, Callbacks(look))
     return {
         "kind": "multiplier" if kept else "fixed weight",
         "weight": multiplier.value,
@@ -238,7 +244,7 @@ def setting_stage(setting: Setting, config: FrontierConfig, run: Run, stage: Run
 
 @torch.no_grad()
 def looked_at(
-    config: FrontierConfig, speaker: stages.Speaker, initial: LanguagePolicy, stage: Run
+    config: FrontierConfig, speaker: Speaker, initial: LanguagePolicy, stage: Run
 ) -> Mapping[str, Sequence[float]]:
     """One reply to each unseen prompt, with the same random numbers for every policy: numbers a prompt."""
     prompts = world.prompts("evaluation", config.evaluation_prompts, config.seed)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.algorithms.sft import SFTConfig
 from tutelage.data.helpdesk import world
@@ -33,7 +33,12 @@ from tutelage.rewards.language import ModelScore, RewardModel
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
 from tutelage.training import stages
-from tutelage.trajectory import Batch, Score, in_parts
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import engine_of
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.speaker import Speaker
+from tutelage.training.train import train
+from tutelage.trajectory import Batch, Score, Task, in_parts
 
 POLICY, POOL, SAMPLES, TRUNK = "sft", "comparisons", "best-of-n", "trunk"
 
@@ -290,9 +295,10 @@ def optimised(config: OveroptimiseConfig, run: Run, stage: Run, judges: Judges) 
     look = Look(config, speaker, initial.policy, judges.score, stage)
     settings = replace(config.ppo, seed=1000 * config.seed + judges.seed)
     prompts = world.prompts("labels", 64 * config.ppo.steps, config.seed + 7)
-    critic = stages.critic_of(speaker.policy, judges.first.model)
-    beside = stages.Beside(look.now_and_then, judges.held_out, probes=0)  # its looks are at fixed prompts
-    stages.run_ppo(settings, speaker, critic, judges.score, speaker.environment(prompts), stage, beside)
+    critic = critic_of(speaker.policy, judges.first.model)
+    beside = Callbacks(look.now_and_then, probes=0)  # its looks are at fixed prompts
+    task = Task(speaker.environment(prompts), judges.score, held_out=judges.held_out)
+    train(PPO, settings, task, language_models(speaker, critic), engine_of(stage), stage, beside)
     done = len(read_lines(stage.path / "events.jsonl"))
     look(done)
     rows = read_lines(stage.path / "samples.jsonl")
@@ -304,7 +310,7 @@ class Look:
     """One look at a policy in training: a reply to each evaluation prompt, with the same random numbers every time."""
 
     config: OveroptimiseConfig
-    speaker: stages.Speaker
+    speaker: Speaker
     initial: LanguagePolicy
     score: Score
     stage: Run

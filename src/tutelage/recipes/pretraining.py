@@ -20,7 +20,7 @@ from tutelage.models.pretrained import load_sequence_classifier
 from tutelage.rewards.language import RewardModel, start_head
 from tutelage.runs.files import write_folder
 from tutelage.runs.run import Run
-from tutelage.training import stages
+from tutelage.training.reward_models import HeldOut, counted, train_reward_model
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def run_weak_phase(config: RewardModelConfig, classifier: Any, weak: Judgements,
     if not stage.finished:
         start_head(classifier, config.seed)
         model = RewardModel(classifier)
-        stages.train_reward_model(config, model, weak, PAIRS, stage)
+        train_reward_model(config, model, weak, PAIRS, stage)
         write_folder(stage.path / "model", partial(model.save, codec=codec))
         stage.mark_finished({"questions": len(weak), **stage.latest})
     device = weak.weights_N.device
@@ -51,10 +51,10 @@ def run_human_phase(
     held_out: Judgements,
     objective: Objective,
     run: Run,
-) -> stages.HeldOut:
+) -> HeldOut:
     """Goes on with trunk and head as they are, in place, on what people said."""
-    stages.train_reward_model(config, model, learned, objective, run)
-    return stages.counted(objective, scores_of(model, held_out), held_out)
+    train_reward_model(config, model, learned, objective, run)
+    return counted(objective, scores_of(model, held_out), held_out)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tutelage.data.tokens import Codec
 from tutelage.models.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.runs.files import append_lines, read_lines, write_folder
 from tutelage.runs.run import Run
-from tutelage.training import stages
+from tutelage.training.reward_models import run_reward_model
 
 FILE, TESTED = "comparisons.jsonl", 500  # of the pool's comparisons every proxy is tested on the last ones
 
@@ -68,7 +68,7 @@ def proxy_stage(settings: RewardModelConfig, pool: Pool, places: np.ndarray, tru
     tested = pool.judgements(codec, np.arange(len(pool.prompts) - TESTED, len(pool.prompts)))
     classifier = load_sequence_classifier(str(trunk))
     parameters = sum(each.numel() for each in classifier.parameters())
-    model, found = stages.run_reward_model(settings, classifier, pool.judgements(codec, places), tested, PAIRS, stage)
+    model, found = run_reward_model(settings, classifier, pool.judgements(codec, places), tested, PAIRS, stage)
     model.normalise(scores_of(model, tested).flatten(), mean=0.0, deviation=1.0)
     write_folder(stage.path / "model", partial(model.save, codec=codec))
     return {"labels": len(places), "proxy_parameters": parameters, **found.row}

@@ -1,7 +1,7 @@
 """Ziegler et al. 2019, §3.1 in small: continue a story so that it sounds positive.
 
 Real pretrained weights, real sentences behind the gold score (P(positive) of a classifier), a reward model from
-best-of-4 choices by gold, PPO with the adaptive KL controller. Beside its points stands the frontier of the optimal
+best-of-4 choices by gold, PPO with the adaptive KL controller. Callbacks its points stands the frontier of the optimal
 policy π* ∝ ρ e^{r/β} for the gold score itself, estimated from many samples of ρ.
 Against the paper: openings of 32 and continuations of 64 tokens; labels collected once, not online; a value model of
 its own. Gold is P(positive), not its logarithm.
@@ -20,7 +20,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from tutelage.algorithms.ppo import PPOConfig
+from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.algorithms.reward_losses import CHOICE
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.data.errors import InputError
@@ -41,7 +41,13 @@ from tutelage.rewards.sentiment import Sentiment, fitted
 from tutelage.runs.files import read_lines, write_folder
 from tutelage.runs.run import Run
 from tutelage.training import stages
-from tutelage.trajectory import Batch, Finish, Key
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import Engine, engine_of
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.reward_models import run_reward_model
+from tutelage.training.speaker import Speaker
+from tutelage.training.train import train
+from tutelage.trajectory import Batch, Finish, Key, Task, group_keys
 
 BETAS = (1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.065, 0.05, 0.04, 0.03, 0.02)
 SMALLEST_SAMPLE = 100  # effective samples below which an estimate of π* is not shown
@@ -90,13 +96,13 @@ class Scene:
     """What every stage of this recipe needs."""
 
     config: SentimentConfig
-    speaker: stages.Speaker
+    speaker: Speaker
     gold: Sentiment
     openings: list[list[int]]
 
     def sampled(self, prompts: Sequence[int], samples: int, step: int, stage: Run, name: str) -> tuple[Batch, Texts]:
         """Continuations of these openings, those of an opening side by side: the batch and the texts."""
-        keys = [Key(step, prompt, sample) for prompt in prompts for sample in range(samples)]
+        keys = group_keys(step, prompts, samples)
         environment, sampler = Language(self.openings, Finish.TERMINATED), self.speaker.sampler(self.config.seed)
         batch = kept.sample(sampler, environment, keys, stage.piece, name)
         return batch, self.speaker.codec.prompts_and_responses(batch)[1]
@@ -108,7 +114,7 @@ BEFORE, AFTER, FRONTIER = (2**32 - number for number in (1, 2, 3))  # steps of t
 
 def sentiment(config: SentimentConfig, run: Run) -> dict[str, Any]:
     """Runs every stage that is not finished yet; returns the summary."""
-    scene = prepared(config)
+    scene = prepared(config, engine_of(run))
     print(f"classifier: {scene.gold.accuracy:.3f} of the held-out sentences right; {len(scene.openings)} openings")
     stages.run_stages({name: partial(stage, scene, run) for name, stage in STAGES.items()}, run)
     told = read_lines(run.path / "evaluation" / "samples.jsonl")
@@ -119,12 +125,12 @@ def sentiment(config: SentimentConfig, run: Run) -> dict[str, Any]:
     return found
 
 
-def prepared(config: SentimentConfig) -> Scene:
+def prepared(config: SentimentConfig, engine: Engine) -> Scene:
     gold = fitted(config.sentiment_data)
     model = load_causal_lm(config.model, config.device, config.trust)
     codec = Codec(load_tokenizer(config.model, config.trust))
     sampling = SamplingSettings(max_new_tokens=config.new_tokens, episodes_at_once=512)
-    speaker = stages.Speaker(LanguagePolicy(model), codec, sampling, fixed_length=True)
+    speaker = Speaker(LanguagePolicy(model), codec, sampling, fixed_length=True, engine=engine)
     found = openings(Path(config.prompts), codec, config.opening_tokens)
     needed = config.evaluation_prompts + 100
     if len(found) < needed:
@@ -177,7 +183,7 @@ def reward_model_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
     learned, held_out = choices.select(range(held, len(choices))), choices.select(range(held))
     classifier = load_sequence_classifier(config.model, config.device, trust=config.trust)
     settings = replace(config.reward_model, seed=config.seed)
-    model, found = stages.run_reward_model(settings, classifier, learned, held_out, CHOICE, stage)
+    model, found = run_reward_model(settings, classifier, learned, held_out, CHOICE, stage)
     model.normalise(ModelScore(model)(held_out.candidates).sum(dim=1), mean=0.0, deviation=1.0)
     write_folder(stage.path / "model", partial(model.save, codec=scene.speaker.codec))
     return {**found.row, "chance": 1 / width}
@@ -185,7 +191,7 @@ def reward_model_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
 
 def ppo_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
     classifier = load_sequence_classifier(str(run.path / "reward-model" / "model"), scene.config.device)
-    score, critic = ModelScore(RewardModel(classifier)), stages.critic_of(scene.speaker.policy, classifier)
+    score, critic = ModelScore(RewardModel(classifier)), critic_of(scene.speaker.policy, classifier)
     asked = scene_prompts(scene)[1]
     environment = Language([scene.openings[prompt] for prompt in asked], Finish.TERMINATED)
 
@@ -194,7 +200,8 @@ def ppo_stage(scene: Scene, run: Run, stage: Run) -> dict[str, Any]:
         stage.note(gold_score=float(np.mean(scene.gold.positive(texts))))
 
     settings = replace(scene.config.ppo, seed=scene.config.seed)
-    stages.run_ppo(settings, scene.speaker, critic, score, environment, stage, stages.Beside(look))
+    task, models = Task(environment, score), language_models(scene.speaker, critic)
+    train(PPO, settings, task, models, engine_of(stage), stage, Callbacks(look))
     return {"steps": settings.steps, **stage.latest}
 
 

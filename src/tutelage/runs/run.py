@@ -49,6 +49,7 @@ class Run:
     """What one stage or pipeline writes. Build it with `Run.create`.
 
     watch: looks at the run after every record, and may stop it by an error (the doctor, where `cli` gives it one)
+    engine: who samples and who learns (`training.engine.Engine`); None: this process
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Run:
         self.until: tuple[str, int] | None = None
         self.skip_preflight = False
         self.watch: Callable[[Run], None] | None = None
+        self.engine: Any = None
         self.latest: dict[str, float] = {}
         self.step = 0
         self.current: Run | None = None
@@ -125,6 +127,7 @@ class Run:
         stage = self.current = Run(self.path / name, self.trackers, name, self.checkpoint_seconds)
         stage.claim = self.claim
         stage.until, stage.skip_preflight, stage.watch = self.until, self.skip_preflight, self.watch
+        stage.engine = self.engine
         stage.checkpoints = dataclasses.replace(stage.checkpoints, keep=self.checkpoints.keep)
         if not stage.finished:
             _make_folder(stage.path)

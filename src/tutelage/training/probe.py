@@ -9,12 +9,10 @@ from typing import Any
 
 from tutelage.algorithms.ppo import PPOConfig, remembered
 from tutelage.data.tokens import Codec
-from tutelage.environments.language import Language
 from tutelage.formulas import kl
-from tutelage.policies.language import Frozen, SeparateCritic, SharedCritic
 from tutelage.runs.checkpoints import RANDOM
 from tutelage.training.token_rows import token_columns
-from tutelage.trajectory import Key, Sampler, Score
+from tutelage.trajectory import ActorCritic, Key, LogProbs, Sampler, Score
 
 PROMPTS = 4
 PROBE_STEP = 2**32 - 128  # no training step: its random streams are its own, and the same ones every time
@@ -37,10 +35,10 @@ class Probe:
     every: int
     last: int
     sampler: Sampler
-    environment: Language
+    environment: Any
     score: Score
-    critic: SeparateCritic | SharedCritic
-    reference: Frozen
+    critic: ActorCritic
+    reference: LogProbs
     codec: Codec
     tokens_at_once: int
 

@@ -14,13 +14,16 @@ from typing import Any
 import torch
 
 from tutelage.algorithms.kl_controller import KLController
-from tutelage.algorithms.ppo import PPOConfig, improve
+from tutelage.algorithms.ppo import PPO, PPOConfig, improve
 from tutelage.data.control_tokens import TemplateText
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
 from tutelage.execution.native import SamplingSettings
-from tutelage.policies.language import Frozen, LanguagePolicy, stop_tokens
-from tutelage.training.stages import Speaker, critic_of, make_ppo_learner
+from tutelage.policies.language import LanguagePolicy, stop_tokens
+from tutelage.training.engine import LOCAL, Engine
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.speaker import Speaker
+from tutelage.training.train import keep_rate, prepare
 from tutelage.trajectory import Batch, Key, in_parts
 
 Text = str | Sequence[int]
@@ -31,6 +34,7 @@ class StepwisePPO:
 
     model, tokenizer: a Hugging Face causal LM and its tokenizer; the model is trained in place
     classifier: a reward model to start the value model from; None puts a value head on the policy
+    engine: who samples and who learns
     """
 
     def __init__(
@@ -42,15 +46,16 @@ class StepwisePPO:
         sampling: SamplingSettings = SamplingSettings(),
         temperature: float = 1.0,
         classifier: Any | None = None,
+        engine: Engine = LOCAL,
     ) -> None:
         self.config, self.codec = config, Codec(tokenizer)
         self.policy = LanguagePolicy(model.eval(), temperature)
-        self.speaker = Speaker(self.policy, self.codec, sampling)
-        self.reference = Frozen(self.policy)
+        self.speaker = Speaker(self.policy, self.codec, sampling, engine=engine)
         self.critic = critic_of(self.policy, classifier)
+        parts = prepare(PPO, config, None, language_models(self.speaker, self.critic), engine, rates=keep_rate)
+        self.reference, self.learner = parts.models.reference, parts.learner
         self.controller = KLController(config.kl_coefficient, config.kl_target_nats, config.kl_horizon)
         self.steps_done = 0
-        self.learner = make_ppo_learner(config, self.policy, self.critic)
 
     def generate(self, prompts: Sequence[str], seed: int = 0) -> list[str]:
         """One reply to each prompt, sampled at the training temperature.

@@ -1,0 +1,65 @@
+"""The preflight of a run, made once: a table, preflight.json, and an error that says what does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tutelage.data.errors import InputError
+from tutelage.execution.exact_parity import ExactParitySampler
+from tutelage.execution.preflight import PROBE_EPISODES, Finding, Flight, preflight
+from tutelage.runs.files import write_json
+from tutelage.runs.run import Run
+from tutelage.training.values import with_values
+from tutelage.trajectory import Task
+
+PARITY_TOLERANCE_NATS = 1e-3  # of settings that name none
+
+
+def check_first(config: Any, task: Task, parts: Any, run: Run) -> Any:
+    """The parts (`training.train.Parts` of a language model), with a sampler that can be compared with the learner."""
+    models, sampler = parts.models, parts.sampler
+    environment: Any = task.environment
+    tolerance = getattr(config, "parity_tolerance_nats", PARITY_TOLERANCE_NATS)
+    if models.policy.numerics.rounding and getattr(sampler, "samples_in_fp32", False):
+        sampler = ExactParitySampler(sampler, models.policy, tolerance)
+    flight = Flight(
+        policy=models.policy,
+        actor_critic=with_values(models),
+        reference=models.reference or models.policy.log_probs,
+        sampler=sampler,
+        environment=environment,
+        score=task.score,
+        codec=models.speaker.codec,
+        stop_tokens=models.speaker.stop_tokens,
+        tokens_at_once=config.tokens_at_once,
+        tolerance_nats=tolerance,
+        noisy=bool(getattr(getattr(task.score, "function", None), "noisy", False)),
+        episodes=min(PROBE_EPISODES, max(2, config.trajectories)),
+    )
+    run_preflight(flight, run)
+    return replace(parts, sampler=sampler)
+
+
+def run_preflight(flight: Flight, run: Run) -> None:
+    """InputError where a check failed."""
+    target = run.path / "preflight.json"
+    if target.exists():
+        return
+    if run.skip_preflight:
+        write_json(target, {"skipped": True})
+        return
+    findings = preflight(flight, lambda finding: print(as_line(finding), flush=True))
+    failed = [each for each in findings if each.passed is False]
+    if failed:
+        first = failed[0].found.removesuffix(".")
+        raise InputError(
+            f"preflight: {len(failed)} of {len(findings)} checks failed ({', '.join(each.name for each in failed)}). "
+            f"First: {first}; {failed[0].remedy}. --skip-preflight trains all the same."
+        )
+    write_json(target, {"findings": [vars(each) for each in findings]})
+
+
+def as_line(finding: Finding) -> str:
+    word = {True: "pass", False: "FAIL", None: "-"}[finding.passed]
+    return f"preflight  {word:4s}  {finding.name:30s}  {finding.seconds:5.1f} s  {finding.found}"

@@ -1,0 +1,173 @@
+"""The one place that trains: what an algorithm needs is prepared, checked and handed to its page, and what it made is
+saved.
+
+    models        policy, critic, reference: training.models
+    engine        factories of sampler and learner: training.engine
+    algorithm     what it needs and its page: algorithms.algorithm
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
+from tutelage.data.errors import InputError
+from tutelage.data.judgements import Judgements
+from tutelage.doctor.watching import Watch
+from tutelage.formulas import schedule
+from tutelage.runs.run import Run
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.engine import LOCAL, Engine
+from tutelage.training.episode_keys import prompt_keys
+from tutelage.training.first_checks import check_first
+from tutelage.training.models import LanguageModels, Models
+from tutelage.training.watched import watched
+from tutelage.trajectory import Batch, Learner, Task
+
+M = TypeVar("M", bound=Models)
+
+
+@dataclass(frozen=True)
+class Parts(Generic[M]):
+    """What an algorithm's page is given: models that hold all it needs, who samples, who learns.
+
+    sampler: a `Sampler`, or None where nobody acts
+    """
+
+    models: M
+    sampler: Any
+    learner: Learner
+
+
+def train(
+    algorithm: Algorithm,
+    config: Any,
+    task: Any,
+    models: Models,
+    engine: Engine,
+    run: Run,
+    callbacks: Callbacks = Callbacks(),
+) -> int:
+    """Trains `models` in place and saves them; returns after how many steps the weights are that the run ends with.
+
+    config: the algorithm's settings     task: what it learns from (`algorithm.learns_from`)
+    run: where it is recorded; an interrupted one goes on from its last checkpoint, to the bit
+
+    raises InputError: where algorithm, settings, task, models and engine do not fit, before anything is written
+    """
+    refuse_unfit(algorithm, config, task)
+    if algorithm.refuse is not None:
+        algorithm.refuse(config, task)
+    parts = prepare(algorithm, config, task, models, engine)
+    run.watch = run.watch or Watch("warn")
+    if parts.sampler is not None:
+        parts, task = ready_to_act(algorithm, config, task, parts, callbacks, run)
+    done = algorithm.page(config, task, parts.models, parts.sampler, parts.learner, run)
+    parts.models.save(run)
+    return done
+
+
+def prepare(
+    algorithm: Algorithm,
+    config: Any,
+    task: Any,
+    models: M,
+    engine: Engine = LOCAL,
+    rates: Callable[[int], float] | None = None,
+) -> Parts[M]:
+    """Reference, sampler and learner, for whoever writes a loop of its own (training that waits for people).
+
+    rates: update -> multiplier of the learning rates, in the place of the algorithm's schedule
+    """
+    fitted = models.fitted_to(algorithm)
+    sampler = fitted.make_sampler(engine, config.seed) if algorithm.learns_from is LearnsFrom.EPISODES else None
+    if rates is None:
+        warm_up = algorithm.warm_up(config) if algorithm.warm_up else type(models).warm_up
+        rates = partial(annealed, algorithm.anneal, algorithm.total_updates(config, task), warm_up)
+    learner = engine.learner(
+        fitted.parameter_groups(config),
+        schedule=rates,
+        max_grad_norm=config.max_grad_norm,
+        tokens_at_once=config.tokens_at_once,
+    )
+    return Parts(fitted, sampler, learner)
+
+
+def ready_to_act(
+    algorithm: Algorithm, config: Any, task: Task, parts: Parts[Any], callbacks: Callbacks, run: Run
+) -> tuple[Parts[Any], Task]:
+    """The parts and the task of an algorithm that acts: its episodes, who looks on, and the preflight passed."""
+    if task.keys is Task.__dataclass_fields__["keys"].default:
+        episodes = count_episodes(task.environment)
+        task = replace(task, keys=partial(prompt_keys, episodes, config))
+    if isinstance(parts.models, LanguageModels):
+        parts = check_first(config, task, parts, run)
+        task = watched(config, task, parts, callbacks, run)
+    return parts, task
+
+
+def refuse_unfit(algorithm: Algorithm, config: Any, task: Any) -> None:
+    """InputError where a page would be given what it cannot learn from."""
+    kinds = {LearnsFrom.EPISODES: Task, LearnsFrom.DEMONSTRATIONS: Batch, LearnsFrom.PAIRS: Judgements}
+    if not isinstance(task, kinds[algorithm.learns_from]):
+        raise InputError(f"{algorithm.name} learns from {algorithm.learns_from.value}; it was given {describe(task)}.")
+    missing = [name for name in needed_settings(algorithm) if not hasattr(config, name)]
+    if missing:
+        raise InputError(
+            f"{type(config).__name__} lacks {', '.join(missing)}; the settings of {algorithm.name} need "
+            f"{', '.join(needed_settings(algorithm))}."
+        )
+    if algorithm.learns_from is LearnsFrom.EPISODES:
+        refuse_uneven_groups(algorithm, config)
+
+
+def needed_settings(algorithm: Algorithm) -> tuple[str, ...]:
+    acting = ("trajectories", "seed") if algorithm.learns_from is LearnsFrom.EPISODES else ()
+    value, groups = ("value_learning_rate",) if algorithm.critic else (), ("samples",) if algorithm.groups else ()
+    return ("learning_rate", "max_grad_norm", "tokens_at_once", *acting, *value, *groups)
+
+
+def refuse_uneven_groups(algorithm: Algorithm, config: Any) -> None:
+    samples = getattr(config, "samples", 1)
+    if algorithm.groups and samples < 2:
+        raise InputError(
+            f"{algorithm.name} compares the replies to a prompt: samples is {samples}, expected 2 or more."
+        )
+    if samples < 1 or config.trajectories < samples or config.trajectories % samples:
+        raise InputError(
+            f"trajectories {config.trajectories} and samples {samples}: a step's episodes are prompts × samples, so "
+            "trajectories is a multiple of samples."
+        )
+
+
+def count_episodes(environment: Any) -> int:
+    """How many starts there are; InputError where they cannot be numbered, or where there are none."""
+    if not callable(getattr(environment, "__len__", None)):
+        raise InputError(
+            f"{type(environment).__name__} has no length, so its episodes cannot be numbered: give it __len__, or the "
+            "task `keys`."
+        )
+    if not len(environment):
+        raise InputError(f"{type(environment).__name__} has no episode: its length is 0; give it at least one start.")
+    return len(environment)
+
+
+def describe(task: Any) -> str:
+    """What somebody gave, in a few words."""
+    for kind, words in ((Task, "a Task of prompts"), (Batch, "a Batch of demonstrations"), (Judgements, "Judgements")):
+        if isinstance(task, kind):
+            return words
+    return f"an object of type {type(task).__name__}"
+
+
+def annealed(shape: Callable[[int, int], float], steps: int, warm_up: int, update: int) -> float:
+    """Warm-up from a tenth, then the shape (linear or cosine) to 0."""
+    return schedule.warmed_up(update, warm_up, 0.1) * shape(update, steps)
+
+
+def keep_rate(update: int) -> float:
+    """1: learning rates that do not change, where the number of updates is not known."""
+    return 1.0

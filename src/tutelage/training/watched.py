@@ -1,0 +1,68 @@
+"""A run of a language model, looked at as it goes: samples, a probe, how likely the demonstrations still are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.evaluation.replies import alike
+from tutelage.policies.language import LanguagePolicy
+from tutelage.runs.run import Run
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.probe import Probe, probe_keys, steps_between
+from tutelage.training.token_rows import with_tokens
+from tutelage.training.values import with_values
+from tutelage.trajectory import Batch, Task, in_parts
+
+
+def watched(config: Any, task: Task, parts: Any, callbacks: Callbacks, run: Run) -> Task:
+    """The task, whose score shows every batch to what stands beside, and keeps samples with the numbers of their
+    tokens. parts: `training.train.Parts` of a language model."""
+    models, samples = parts.models, list[Mapping[str, Any]]()
+    environment: Any = task.environment
+    probe = Probe(
+        keys=probe_keys(environment.prompts, callbacks.probes),
+        every=steps_between(config, callbacks.probes),
+        last=config.steps - 1,
+        sampler=parts.sampler,
+        environment=environment,
+        score=task.score,
+        critic=with_values(models),
+        reference=models.reference or models.policy.log_probs,
+        codec=models.speaker.codec,
+        tokens_at_once=config.tokens_at_once,
+    )
+
+    def score(batch: Batch) -> Tensor:
+        step = batch.keys[0].step
+        if probe.is_due(step):
+            run.keep_samples(step, probe.rows())
+            run.lap("probe")
+        score_BT = task.score(batch)
+        run.note(**alike(models.speaker.codec.prompts_and_responses(batch)[1]))
+        if callbacks.demonstrations is not None and step % LOOKED_BACK == 0:
+            run.note(demonstration_loss=surprise(models.policy, callbacks.demonstrations, config.tokens_at_once))
+        samples[:] = (callbacks.look(step, batch, score_BT) if callbacks.look is not None else None) or ()
+        return score_BT
+
+    def learned(targets: Batch) -> None:
+        if task.learned is not None:
+            task.learned(targets)
+        if samples:
+            run.keep_samples(targets.keys[0].step, with_tokens(models.speaker.codec, targets, samples))
+
+    return replace(task, score=score, learned=learned)
+
+
+LOOKED_BACK = 5  # steps between looks at the demonstrations, each of which is a forward pass
+
+
+@torch.no_grad()
+def surprise(policy: LanguagePolicy, batch: Batch, tokens_at_once: int = 1024) -> float:
+    """−log π of written actions, nats an action."""
+    (log_probs_BT,) = in_parts(lambda part: (policy.log_probs(part),), batch, tokens_at_once)
+    return -float(log_probs_BT.masked_fill(~batch.mask_BT, 0.0).sum()) / batch.weight

@@ -11,6 +11,7 @@ and bytes of their tensors, and the summaries, events, samples, labels and model
 the machine (LEFT_OUT, LEFT_OUT_BEGINNING). Hashes depend on the processor and on the versions of torch and
 transformers, so they are compared on one machine and are never committed.
 
+On one core of an AMD EPYC (2026-11-29): the fast set 118 s of CPU, the full set 201 s.
 Not measured: checkpoints, reports, logs, preflight.json (sentences, free memory), feedback stores (random ids).
 """
 
@@ -243,6 +244,8 @@ def main() -> int:
     unknown = sorted(set(given.only or ()) - SETS[given.set].keys())
     if unknown:
         parser.error(f"the {given.set} set has no part {unknown[0]!r}. It has: {', '.join(SETS[given.set])}.")
+    if given.keep and given.keep.exists():
+        parser.error(f"--keep {given.keep} is there already. Give a folder that is not.")
     before = read_hashes(parser, given.against) if given.against else None
     if given.keep:
         given.keep.mkdir(parents=True)

@@ -212,7 +212,8 @@ FULL = {
     "overoptimise-quick": Part(
         words(
             "overoptimise --quick --seeds 2 --further-seeds 1 --widths 32 --pool 600 --best-of 32 --best-of-prompts 4"
-            " --evaluation-prompts 16 --sft.steps 30 --ppo.steps 6 --ppo.trajectories 16"
+            " --evaluation-prompts 16 --sft.steps 30 --evaluate-every 2 --ppo.steps 8 --ppo.trajectories 16"
+            " --ppo.learning-rate 3e-3"
         )
     ),
     "loop": Part(

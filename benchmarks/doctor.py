@@ -35,8 +35,9 @@ from tutelage.doctor.chart import Chart, read_stage
 from tutelage.doctor.diagnosis import diagnose, found_in
 from tutelage.execution.native import SamplingSettings
 from tutelage.formulas.intervals import clopper_pearson
+from tutelage.models.lora import with_lora
 from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
-from tutelage.policies.language import LanguagePolicy, with_lora
+from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes.demo import DemoConfig, labels_stage, reward_model_stage, sft_stage
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import ModelScore, RewardModel

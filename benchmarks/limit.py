@@ -20,9 +20,9 @@ from transformers import LlamaForSequenceClassification
 
 from tutelage.algorithms.ppo import PPOConfig, improve
 from tutelage.environments.language import Language
+from tutelage.execution.cpu.products import multiply
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
-from tutelage.models.linear import multiply
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, ValueModel
 from tutelage.trajectory import Key
 

@@ -127,3 +127,34 @@ def test_the_waist_does_not_ask_what_kind_of_task_it_is():
                 if isinstance(node, (ast.If, ast.IfExp)):
                     asked = ast.unparse(node.test).lower()
                     assert not any(word in asked for word in ("language", "control", "token_id", "tokenizer")), asked
+
+
+def names_in(tree: ast.AST) -> Iterator[str]:
+    """Dotted attributes, imported names and whole string constants: what a reference can be made of."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pages
+def test_kernels_for_cpus_stay_in_their_folder(page):
+    """oneDNN's operators and recordings of torch.jit; other pages go through models/kernels.py."""
+    if place(page).startswith("execution/cpu/"):
+        return
+    for name in names_in(ast.parse(page.read_text())):
+        assert "mkldnn" not in name and not name.startswith(("torch.jit", "torch.fx")), name
+        assert not name.startswith("tutelage.execution.cpu"), name
+
+
+@pages
+def test_data_holds_no_neural_network(page):
+    """data/ reads files and tokens; networks are loaded in models/."""
+    if room(page) != "data":
+        return
+    for name in names_in(ast.parse(page.read_text())):
+        assert not name.startswith(("torch.nn", "nn.", "peft", "transformers.models")), name
+        assert not name.rpartition(".")[2].startswith(("AutoModel", "PreTrainedModel")), name

@@ -15,10 +15,11 @@ from tutelage.data.errors import InputError
 from tutelage.environments.dialogue import Dialogue
 from tutelage.environments.language import Language
 from tutelage.execution import decoding
+from tutelage.execution.cpu import products, recorded_step
 from tutelage.execution.native import NativeSampler, SamplingSettings
-from tutelage.models import linear
 from tutelage.models.length_limits import cached_length, rotary_length
-from tutelage.policies.language import LanguagePolicy, with_lora
+from tutelage.models.lora import with_lora
+from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import Key
 
 BASE = {**SIZES, **TOKENS, "max_position_embeddings": 128, "initializer_range": 0.2}
@@ -110,7 +111,7 @@ def adapted(model, **settings):
 @pytest.fixture
 def early(monkeypatch):
     """Steps are recorded from the third on, so that short replies show what a recording does."""
-    monkeypatch.setattr(decoding, "WORTH_TRACING", 3)
+    monkeypatch.setattr(recorded_step, "WORTH_TRACING", 3)
 
 
 def drawn(policy, turns=2, tokens=13, sampler=None, environment=None):
@@ -145,7 +146,7 @@ def test_what_sees_everything_has_no_limit_and_keeps_its_recorded_step(name, ear
     policy = LanguagePolicy(model_of(name))
     assert cached_length(policy.model) == float("inf")
     sampler = drawn(policy, tokens=8)[1]
-    assert isinstance(sampler.decoder, decoding.Slots) and sampler.decoder.single is not None
+    assert isinstance(sampler.decoder, decoding.Slots) and sampler.decoder.single.recording is not None
 
 
 def test_windows_that_no_layer_uses_set_no_limit():
@@ -223,23 +224,23 @@ def test_every_kind_of_adapter_is_sampled_as_it_is(settings, early):
 
 
 def test_two_adapters_of_one_rank_do_not_share_a_recording(monkeypatch, early):
-    monkeypatch.setattr(decoding, "RECORDINGS", {})
+    monkeypatch.setattr(recorded_step, "RECORDINGS", {})
     for alpha in (8, 64, 8):
         policy = LanguagePolicy(adapted(model_of("llama"), lora_alpha=alpha))
         batch, sampler = drawn(policy, tokens=6)
-        assert sampler.decoder.single is not None
+        assert sampler.decoder.single.recording is not None
         assert replayed(policy, batch) < 1e-4
-    assert len(decoding.RECORDINGS) == 2
+    assert len(recorded_step.RECORDINGS) == 2
 
 
 def test_fresh_adapters_do_not_hide_what_they_are_multiplied_with(monkeypatch, early):
     """Both add 0 when they are recorded; what they learn later is multiplied by 4 and by 32."""
-    monkeypatch.setattr(decoding, "RECORDINGS", {})
+    monkeypatch.setattr(recorded_step, "RECORDINGS", {})
     for alpha in (8, 64):
         model = get_peft_model(model_of("llama"), LoraConfig(r=2, lora_alpha=alpha, target_modules="all-linear"))
         policy = LanguagePolicy(model.eval())
         _, sampler = drawn(policy, tokens=6)
-        assert sampler.decoder.single is not None
+        assert sampler.decoder.single.recording is not None
         grown(model)
         assert replayed(policy, drawn(policy, sampler=sampler)[0]) < 1e-4
 
@@ -261,7 +262,7 @@ def test_an_adapter_that_is_switched_scaled_or_merged_is_followed(early):
     for change in changes:
         change()
         assert replayed(policy, drawn(policy, tokens=6, sampler=sampler)[0]) < 1e-4
-        assert sampler.decoder.single is not None
+        assert sampler.decoder.single.recording is not None
     with model.disable_adapter():
         assert replayed(policy, drawn(policy, sampler=sampler)[0]) < 1e-4
 
@@ -275,7 +276,7 @@ def test_adapters_of_experts_are_sampled_by_the_plain_path_and_left_whole(name, 
     for _ in range(2):
         batch, sampler = drawn(policy, tokens=24)
         assert replayed(policy, batch) < 1e-4
-    assert sampler.decoder.single is None
+    assert sampler.decoder.single.recording is None
     assert capsys.readouterr().err.count("cannot be recorded") == 1
     assert {key: type(each) for key, each in policy.model.named_modules()} == before
     assert list(policy.model.state_dict()) == names
@@ -292,16 +293,15 @@ def test_buffers_are_inputs_of_a_recording(early):
                     each.copy_(torch.randn(each.shape, generator=torch.Generator().manual_seed(seed)))
         policy = LanguagePolicy(model)
         batch, sampler = drawn(policy, tokens=6)
-        assert sampler.decoder.single is not None
+        assert sampler.decoder.single.recording is not None
         assert replayed(policy, batch) < 1e-4
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 @pytest.mark.parametrize("wrapped", [{"target_modules": ["lm_head"]}, {"modules_to_save": ["lm_head"]}])
 def test_a_packed_head_keeps_to_what_an_adapter_makes_of_it(monkeypatch, wrapped):
-    for module in (decoding, linear):
-        monkeypatch.setattr(module, "library", lambda: "onednn")
-    monkeypatch.setattr(decoding, "WORTH_PACKING", 1)
+    monkeypatch.setattr(products, "library", lambda: "onednn")
+    monkeypatch.setattr(products, "WORTH_PACKING", 1)
     model = adapted(model_of("llama"), **{"target_modules": ["q_proj"], **wrapped})
     if "modules_to_save" in wrapped:
         nn.init.normal_(model.get_output_embeddings().modules_to_save["default"].weight)

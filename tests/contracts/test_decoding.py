@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, Mi
 from tutelage.environments.dialogue import Dialogue
 from tutelage.environments.language import Language
 from tutelage.execution import decoding, native
+from tutelage.execution.cpu import recorded_step
 from tutelage.execution.native import NativeSampler, SamplingSettings, close_ranks
 from tutelage.policies.language import Frozen, LanguagePolicy
 from tutelage.trajectory import Key
@@ -40,7 +41,7 @@ def test_every_family_is_sampled_in_slots_and_recorded(family):
     sampler = NativeSampler(policy, [EOS], 4, SamplingSettings(max_new_tokens=24, min_new_tokens=20))
     sampler.sample(Language(PROMPTS), KEYS)
     assert isinstance(sampler.decoder, decoding.Slots)
-    assert sampler.decoder.single is not None
+    assert sampler.decoder.single.recording is not None
     with torch.no_grad():
         for each in policy.parameters():
             each.mul_(1.3)
@@ -212,21 +213,21 @@ def test_what_a_window_forgets_is_forgotten_in_slots_too(turns):
 
 def test_the_recorded_step_is_the_model_to_the_bit(tiny_policy, monkeypatch):
     recorded = drawn(tiny_policy, stops=())
-    monkeypatch.setattr(decoding, "WORTH_TRACING", 10**9)
+    monkeypatch.setattr(recorded_step, "WORTH_TRACING", 10**9)
     plain = drawn(tiny_policy, stops=())
     assert torch.equal(recorded.observations, plain.observations)
     assert torch.equal(recorded.behaviour_log_probs_BT, plain.behaviour_log_probs_BT)
 
 
 def test_models_of_one_kind_share_a_recording_and_each_says_its_own(monkeypatch):
-    monkeypatch.setattr(decoding, "RECORDINGS", {})
+    monkeypatch.setattr(recorded_step, "RECORDINGS", {})
     for seed in range(3):
         torch.manual_seed(seed)
         policy = LanguagePolicy(AutoModelForCausalLM.from_config(FAMILIES["llama"]).eval())
         assert gap(policy, drawn(policy, min_new_tokens=20)) < 1e-5
-    assert len(decoding.RECORDINGS) == 1
+    assert len(recorded_step.RECORDINGS) == 1
     # one that pretends to be of this kind and is not: what it was recorded as does not serve, and it is recorded anew
-    monkeypatch.setattr(decoding, "_kind_of", lambda model, plain: next(iter(decoding.RECORDINGS)))
+    monkeypatch.setattr(recorded_step, "_kind_of", lambda model, plain, advance: next(iter(recorded_step.RECORDINGS)))
     other = FAMILIES["llama"].__class__(**{**FAMILIES["llama"].to_dict(), "rms_norm_eps": 10.0})
     policy = LanguagePolicy(AutoModelForCausalLM.from_config(other).eval())
     assert gap(policy, drawn(policy, min_new_tokens=20)) < 1e-5
@@ -234,10 +235,10 @@ def test_models_of_one_kind_share_a_recording_and_each_says_its_own(monkeypatch)
 
 def test_a_step_recorded_on_one_row_serves_many(tiny_policy, monkeypatch):
     """A shape of one is a constant to the recorder: one prompt first and two afterwards broke the sampler."""
-    monkeypatch.setattr(decoding, "RECORDINGS", {})
+    monkeypatch.setattr(recorded_step, "RECORDINGS", {})
     for keys in (KEYS[:1], KEYS[:2], KEYS):
         assert gap(tiny_policy, drawn(tiny_policy, keys=keys, min_new_tokens=20)) < 1e-5
-    assert len(decoding.RECORDINGS) == 1
+    assert len(recorded_step.RECORDINGS) == 1
 
 
 def test_ranks_close_with_as_few_moves_as_there_are_gaps():

@@ -13,8 +13,9 @@ from tutelage.data.tokens import Codec, written
 from tutelage.environments.language import Language
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.models.classifiers import OURS
+from tutelage.models.lora import with_lora
 from tutelage.models.pretrained import load_causal_lm, load_sequence_classifier, load_tokenizer
-from tutelage.policies.language import LanguagePolicy, with_lora
+from tutelage.policies.language import LanguagePolicy
 from tutelage.rewards.language import Heads, RewardModel, start_head
 from tutelage.rewards.scoring import scorer
 from tutelage.trajectory import Batch, Key

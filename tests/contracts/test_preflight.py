@@ -21,8 +21,9 @@ from tutelage.execution import preflight as checks
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.models.causality import remember_as_loaded
+from tutelage.models.lora import with_lora
 from tutelage.models.trunk import Numerics
-from tutelage.policies.language import Frozen, LanguagePolicy, SharedCritic, with_lora
+from tutelage.policies.language import Frozen, LanguagePolicy, SharedCritic
 from tutelage.rewards.language import TextScore
 
 BOS, EOS = 0, 1

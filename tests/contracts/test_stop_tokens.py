@@ -11,7 +11,8 @@ from tutelage.algorithms.ppo import PPOConfig
 from tutelage.commands.chat import Chat, Talk
 from tutelage.data.tokens import Codec
 from tutelage.execution.native import NativeSampler, SamplingSettings
-from tutelage.policies.language import LanguagePolicy, stop_tokens, with_lora
+from tutelage.models.lora import with_lora
+from tutelage.policies.language import LanguagePolicy, stop_tokens
 from tutelage.runs.run import Run
 from tutelage.studio.play.models import Bench, Drawing
 from tutelage.studio.voices import voices

@@ -26,7 +26,8 @@ from tutelage.execution.engine import Engine, EngineSettings, Said
 from tutelage.execution.native import SamplingSettings
 from tutelage.execution.vllm import VLLMSampler
 from tutelage.formulas import sampling
-from tutelage.policies.language import Frozen, LanguagePolicy, with_lora
+from tutelage.models.lora import with_lora
+from tutelage.policies.language import Frozen, LanguagePolicy
 from tutelage.trajectory import Key, SamplerMismatchError
 
 EOS = 1

@@ -13,13 +13,13 @@ from tutelage.algorithms.ppo import PPOConfig, improve, ppo_loss, remembered
 from tutelage.environments.language import Language
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.models.lora import with_lora
 from tutelage.policies.language import (
     Frozen,
     LanguagePolicy,
     SeparateCritic,
     SharedCritic,
     ValueModel,
-    with_lora,
 )
 from tutelage.rewards.language import ModelScore, RewardModel, start_head
 from tutelage.training import stages

@@ -10,15 +10,16 @@ from tests.conftest import llama_config
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from tutelage.models import linear
+from tutelage.execution.cpu import products
+from tutelage.execution.cpu.kernels import CpuKernels
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
 
 @pytest.fixture
 def with_onednn(monkeypatch):
-    monkeypatch.setattr(linear, "library", lambda: "onednn")
-    monkeypatch.setattr(linear, "SMALLEST", 1)
+    monkeypatch.setattr(products, "library", lambda: "onednn")
+    monkeypatch.setattr(products, "SMALLEST", 1)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -29,7 +30,7 @@ def test_values_and_gradients_are_those_of_the_plain_formula(shape, bias):
     shift = torch.randn(33, generator=generator) if bias else None
     ours = [each.clone().requires_grad_() for each in (x, weight, shift) if each is not None]
     exact = [each.double().requires_grad_() for each in (x, weight, shift) if each is not None]
-    got = linear.product(*ours)
+    got = products.product(*ours)
     wanted = exact[0] @ exact[1].t() + (exact[2] if bias else 0.0)
     assert torch.allclose(got.double(), wanted, atol=1e-5)
     pull = torch.randn(got.shape, generator=generator)
@@ -42,8 +43,8 @@ def test_values_and_gradients_are_those_of_the_plain_formula(shape, bias):
 def test_a_model_is_the_same_model(with_onednn):
     torch.manual_seed(0)
     plain = LlamaForCausalLM(llama_config()).eval()
-    quick = linear.quickened(copy.deepcopy(plain))
-    assert sum(type(each) is linear.Linear for each in quick.modules()) == 15
+    quick = CpuKernels().accelerate(copy.deepcopy(plain))
+    assert sum(type(each) is products.Linear for each in quick.modules()) == 15
     tokens = torch.arange(20).view(2, 10)
     losses = [model(input_ids=tokens, labels=tokens).loss for model in (plain, quick)]
     assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-6)
@@ -56,7 +57,7 @@ def test_a_model_is_the_same_model(with_onednn):
 
 def test_what_it_is_not_made_for_goes_to_torch():
     layer = nn.Linear(8, 8).double()
-    layer.__class__ = linear.Linear
+    layer.__class__ = products.Linear
     x = torch.randn(2, 8, dtype=torch.float64)
     assert torch.equal(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
     layer.float()
@@ -65,6 +66,6 @@ def test_what_it_is_not_made_for_goes_to_torch():
 
 
 def test_without_onednn_nothing_is_touched(monkeypatch):
-    monkeypatch.setattr(linear, "library", lambda: "torch")
-    model = linear.quickened(LlamaForCausalLM(llama_config()))
-    assert not any(type(each) is linear.Linear for each in model.modules())
+    monkeypatch.setattr(products, "library", lambda: "torch")
+    model = CpuKernels().accelerate(LlamaForCausalLM(llama_config()))
+    assert not any(type(each) is products.Linear for each in model.modules())

@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM
 
 from tutelage.data.errors import InputError
 from tutelage.models import trunk
+from tutelage.models.lora import with_lora
 from tutelage.models.trunk import Numerics, last_states
-from tutelage.policies.language import LanguagePolicy, with_lora
+from tutelage.policies.language import LanguagePolicy
 
 FP32, BF16 = Numerics(), Numerics("bf16")
 

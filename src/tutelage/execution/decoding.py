@@ -7,28 +7,25 @@ this (state-space models, positions that a cache cannot shift) for the whole seq
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
-import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Cache, DynamicCache
 
+from tutelage.models.kernels import DecodingStep, kernels
 from tutelage.models.length_limits import cached_length
-from tutelage.models.linear import Linear, library, packed
 from tutelage.models.trunk import trunk
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import Batch
 
 ROUND = 16  # slots grow by so many tokens at a time
 READ_AT_ONCE = 8192  # tokens of prompts in one pass
-WORTH_PACKING = 2**21  # weights of a head from which its own order pays
-WORTH_TRACING = 12  # single steps after which recording the model's operations pays
 LOGITS_AT_ONCE = 2**27  # of whole sequences, where the head cannot be run on their last states alone
 ROUNDING_NATS = 1e-3  # more than rounding in fp32; between sampler and learner 3e-5 has been seen
 COARSE_ROUNDING_NATS = 0.1  # the same for a mean over actions, in a lower precision
@@ -138,20 +135,17 @@ class Slots:
         self.shapes = _shapes(self.model, self.device)
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
-        self.slots = self.capacity = self.used = self.steps = 0
-        self.head = Head(policy)
+        self.slots = self.capacity = self.used = 0
         self.limit, self.whole = cached_length(policy.model), Rereading(policy)
-        self.records = math.isinf(self.whole.rotary)  # what a forward pass rewrites cannot be an input of a recording
-        self.single: Callable[..., Tensor] | None = None
-        self.tried = False
-        self.state: Any = None
+        self.head = kernels().head(policy.model.get_output_embeddings() if policy.head_is_plain else None)
+        self.single = DecodingStep(self.model, advance)
+        if math.isinf(self.whole.rotary):  # what a forward pass rewrites cannot be an input of a recording
+            self.single = kernels().decoding_step(self.model, advance, functools.partial(say_once, policy))
 
     def begin(self) -> None:
-        self.used = self.steps = 0
+        self.used = 0
         self.head.forget()
-        state = _state_of(self.model)
-        if state != self.state:  # an adapter was switched, scaled or merged, or a weight is another tensor now
-            self.single, self.tried, self.state = None, False, state
+        self.single.begin()
 
     def add(self, rows: Sequence[Running]) -> None:
         """Reads every distinct beginning once, all but its last token, and copies it to those who share it."""
@@ -198,17 +192,7 @@ class Slots:
         seen = min(self.capacity, _rounded_up(longest))
         keys = [each[: len(rows), :, :seen] for each in self.keys]
         values = [each[: len(rows), :, :seen] for each in self.values]
-        self.steps += 1
-        if self.steps >= WORTH_TRACING and self.records and not self.tried:
-            self.tried, self.single = True, traced(self.model, tokens, positions, keys, values)
-            if self.single is None:
-                say_once(
-                    self.policy,
-                    "its decoding step cannot be recorded, so it is sampled by the plain path, which is slower",
-                )
-        # The same steps of every call, whatever was sampled before: a resumed run must add up in the same order.
-        quick = self.single if self.steps >= WORTH_TRACING else None
-        return self.head((quick or self._advance)(tokens, positions, keys, values)[:, -1])
+        return self.head(self.single(tokens, positions, keys, values)[:, -1])
 
     def keep(self, alive: Sequence[int]) -> None:
         moved = [(source, slot) for slot, source in enumerate(alive) if source != slot]
@@ -218,9 +202,6 @@ class Slots:
     def _holds(self, tokens: int) -> bool:
         """Whether slots give the model's logits for sequences so long; some layers look at the length of the cache."""
         return _rounded_up(tokens) <= self.limit
-
-    def _advance(self, tokens: Tensor, positions: Tensor, keys: list[Tensor], values: list[Tensor]) -> Tensor:
-        return advance(self.model, tokens, positions, keys, values)
 
     def _read(self, slots: Sequence[int], tokens: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
         """Puts these tokens into these slots; what lies behind a shorter one is overwritten before it is looked at."""
@@ -258,31 +239,6 @@ class Slots:
                     new[: old.shape[0], :, : old.shape[2]] = old
                 grown.append(new)
             group[:] = grown
-
-
-class Head:
-    """Last states -> logits; a large vocabulary's weights are kept in the order that few rows are multiplied in."""
-
-    def __init__(self, policy: LanguagePolicy) -> None:
-        self.layer = policy.model.get_output_embeddings() if policy.head_is_plain else None
-        weight = self.layer.weight if self.layer is not None else None
-        plain = type(self.layer) in (nn.Linear, Linear)  # an adapter on the head is more than its weight
-        fits = plain and weight is not None and weight.dtype == torch.float32 and weight.device.type == "cpu"
-        self.packs = fits and library() == "onednn" and weight is not None and weight.numel() >= WORTH_PACKING
-        self.packed: Tensor | None = None
-
-    def forget(self) -> None:
-        """The weights may have changed: not every optimiser leaves a trace of that (fused ones bump no version)."""
-        self.packed = None
-
-    def __call__(self, states_Bd: Tensor) -> Tensor:
-        if self.layer is None:
-            return states_Bd  # the model's own forward went as far as its logits
-        if not self.packs:
-            return self.layer(states_Bd)
-        if self.packed is None:
-            self.packed = packed(self.layer.weight, len(states_Bd))
-        return torch.ops.mkldnn._linear_pointwise.default(states_Bd, self.packed, self.layer.bias, "none", [], "")
 
 
 class Window(Cache):
@@ -329,154 +285,6 @@ def advance(
         **(options if hasattr(model, "lm_head") else {}),
     )
     return out.logits if hasattr(out, "logits") else out.last_hidden_state
-
-
-def traced(
-    model: Any, tokens: Tensor, positions: Tensor, keys: list[Tensor], values: list[Tensor]
-) -> Callable[..., Tensor] | None:
-    """`advance` for single tokens with the interpreter taken out: a small model spends half of a step in Python.
-
-    The parameters and buffers are inputs of the recording, so it follows the weights as they learn. Where the model
-    cannot be recorded, or the recording is not this model (other rows, longer slots and other weights are tried),
-    there is none and the model itself is asked.
-    """
-    places = _places(model)
-    plain = [each.detach() for _, _, each in places]
-    like = _kind_of(model, plain)
-    given = _widened(tokens, positions, keys, values)
-    for again in (True, False):  # a model of the same kind may have been recorded, and mostly that one serves
-        recorded = RECORDINGS.get(like) if again else _recorded(model, places, given, plain)
-        if recorded is not None and _same(recorded, model, places, given):
-            while len(RECORDINGS) >= MOST_RECORDINGS and like not in RECORDINGS:
-                RECORDINGS.pop(next(iter(RECORDINGS)))
-            RECORDINGS[like] = recorded
-            return lambda tokens, positions, keys, values: recorded(tokens, positions, keys, values, plain)
-    return None
-
-
-RECORDINGS: dict[Any, Any] = {}
-"""Kind of model -> its recording. A recorder never gives its memory back (7 MB for a small model), and a laboratory
-of a hundred models of one kind needs one."""
-MOST_RECORDINGS = 16
-SMALL = 2**20  # elements of a weight up to which a recording is tried with other values of it
-Given = tuple[Tensor, Tensor, list[Tensor], list[Tensor]]
-Places = list[tuple[Any, str, Tensor]]  # (module, name, parameter or buffer)
-
-
-def _places(model: Any) -> Places:
-    tables = ((module, table) for module in model.modules() for table in (module._parameters, module._buffers))
-    return [(module, name, each) for module, table in tables for name, each in table.items() if each is not None]
-
-
-def _widened(tokens: Tensor, positions: Tensor, keys: list[Tensor], values: list[Tensor]) -> Given:
-    """At least three rows: a recording of a single one takes its shapes for constants, and breaks on the next batch."""
-    if len(tokens) >= 3:
-        return tokens, positions, keys, values
-    rows = torch.arange(3, device=tokens.device) % len(tokens)
-    return tokens[rows], positions[rows], [each[rows] for each in keys], [each[rows] for each in values]
-
-
-def _kind_of(model: Any, plain: Sequence[Tensor]) -> Any:
-    config = {name: str(value) for name, value in model.config.to_dict().items() if name != "_name_or_path"}
-    shapes = tuple((each.shape, each.dtype, each.device) for each in plain)
-    return type(model), tuple(sorted(config.items())), shapes, _adapters(model)
-
-
-def _adapters(model: Any) -> str:
-    """What peft's layers multiply adapters with and which of them are on: numbers that a recording holds fixed."""
-    names = ("active_adapters", "disable_adapters", "merged", "scaling")
-    layers = [each for each in model.modules() if hasattr(each, "active_adapters")]
-    return str([[type(each).__name__, *(getattr(each, name, None) for name in names)] for each in layers])
-
-
-def _state_of(model: Any) -> Any:
-    """Equal as long as a recording of the model stays right: the same adapters and tensors, whatever their values."""
-    return _adapters(model), [each.data_ptr() for _, _, each in _places(model)]
-
-
-def _recorded(model: Any, places: Places, given: Given, plain: list[Tensor]) -> Any | None:
-    """None where the recorder does not like something: the model itself still works."""
-
-    def pure(
-        tokens: Tensor, positions: Tensor, keys: list[Tensor], values: list[Tensor], given: list[Tensor]
-    ) -> Tensor:
-        with _standing_in(model, places, given):
-            return advance(model, tokens, positions, keys, values)
-
-    tokens, positions, keys, values = given
-    copies = [[each.clone() for each in group] for group in (keys, values)]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.jit.trace(pure, (tokens, positions, *copies, plain), check_trace=False)
-    except Exception:
-        return None
-
-
-def _same(recorded: Any, model: Any, places: Places, given: Given) -> bool:
-    """Whether the recording says what the model says: on half of the rows as they are, and on the rest, turned round,
-    with other tokens, longer slots and other weights (a fresh LoRA adapter is 0, and so would be every error in it)."""
-    tokens, positions, keys, values = given
-    half = max(1, len(tokens) // 2)
-    first = (tokens[:half], positions[:half], [each[:half] for each in keys], [each[:half] for each in values])
-    others = (tokens.flip(0)[:half] + 1) % model.get_input_embeddings().weight.shape[0]
-    longer = [[nn.functional.pad(each.flip(0)[:half], (0, 0, 0, ROUND)) for each in group] for group in (keys, values)]
-    second = (others, positions.flip(0)[:half], longer[0], longer[1])
-    weights = [each.detach() for _, _, each in places]
-    try:
-        return all(
-            _same_on(recorded, model, places, some, each)
-            for some, each in ((first, weights), (second, _moved(weights)))
-        )
-    except Exception:
-        return False
-
-
-def _same_on(recorded: Any, model: Any, places: Places, given: Given, weights: list[Tensor]) -> bool:
-    (keys, values), again = ([[each.clone() for each in group] for group in given[2:]] for _ in range(2))
-    found = recorded(*given[:2], keys, values, weights)
-    with _standing_in(model, places, weights):
-        wanted = advance(model, given[0], given[1], again[0], again[1])
-    return torch.allclose(found, wanted, atol=1e-4 * float(wanted.abs().max()))
-
-
-def _moved(weights: Sequence[Tensor]) -> list[Tensor]:
-    """Other values for the small ones; to copy the large ones would take the model's memory a second time."""
-    generator = torch.Generator().manual_seed(0)
-    return [
-        each + 0.05 * torch.randn(each.shape, generator=generator).to(each.device, each.dtype)
-        if each.is_floating_point() and each.numel() <= SMALL
-        else each
-        for each in weights
-    ]
-
-
-@contextmanager
-def _standing_in(model: Any, places: Places, given: Sequence[Tensor]) -> Iterator[None]:
-    """The model with other tensors for its own; afterwards it is as it was, whatever a failed pass left in it.
-
-    peft puts its adapters of experts on as parametrizations for the length of a pass, and one that fails in between
-    leaves them behind.
-    """
-    before = [
-        (each, type(each), dict(vars(each)), [dict(table) for table in _tables(each)]) for each in model.modules()
-    ]
-    try:
-        for (module, name, _), each in zip(places, given, strict=True):
-            (module._parameters if name in module._parameters else module._buffers)[name] = each
-        yield
-    finally:
-        for module, kind, attributes, tables in before:
-            module.__class__ = kind
-            vars(module).clear()
-            vars(module).update(attributes)
-            for table, entries in zip(_tables(module), tables, strict=True):
-                table.clear()
-                table.update(entries)
-
-
-def _tables(module: Any) -> tuple[dict[str, Any], ...]:
-    return module._parameters, module._buffers, module._modules
 
 
 SAID: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()

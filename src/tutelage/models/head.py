@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.models.linear import multiply, weight_gradient
+from tutelage.models.kernels import kernels
 
 CHUNK = 7 * 2**20  # logits at a time: what an allocator still hands out again without asking the system
 KEPT = 2**25  # logits up to which the probabilities stay for the backward pass
@@ -82,9 +82,9 @@ class _Said(torch.autograd.Function):
             to_logits.scatter_add_(1, actions[rows, None], pull[:, None].to(to_logits.dtype))
             to_logits = to_logits.to(weight.dtype)
             if to_states is not None:
-                to_states[rows] = multiply(to_logits, weight.t())
+                to_states[rows] = kernels().multiply(to_logits, weight.t())
             if needs_weight:
-                part = weight_gradient(to_logits, states[rows]).float()
+                part = kernels().weight_gradient(to_logits, states[rows]).float()
                 to_weight = part if to_weight is None else to_weight.add_(part)
             if to_bias is not None:
                 to_bias += to_logits.sum(dim=0)
@@ -99,5 +99,5 @@ def _chunks(rows: int, vocabulary: int) -> Iterator[slice]:
 
 
 def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    logits = multiply(states, weight, bias).float()
+    logits = kernels().multiply(states, weight, bias).float()
     return logits if temperature == 1.0 else logits.div_(temperature)

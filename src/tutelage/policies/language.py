@@ -7,7 +7,6 @@ mask to get wrong, and positions count from 0. The language-model head runs on t
 from __future__ import annotations
 
 import copy
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,20 +17,12 @@ from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.formulas import kl, likelihood, sampling
 from tutelage.models.adapters import has_learned
-from tutelage.models.causality import first_line
 from tutelage.models.classifiers import state_width
 from tutelage.models.head import said
+from tutelage.models.kernels import is_plain_linear, kernels
 from tutelage.models.length_limits import rotary_length
-from tutelage.models.linear import Linear, quickened
 from tutelage.models.trunk import Numerics, last_states, trunk
 from tutelage.trajectory import Batch, Evaluation
-
-STATE_SPACE = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
-UNADAPTED = {
-    **dict.fromkeys(STATE_SPACE, ("out_proj", "conv1d")),  # peft refuses to adapt them
-    "laguna": ("shared_experts",),  # peft 0.21 saves their adapters and does not find them again
-}
-"""Kind of model -> layers that get no LoRA adapter."""
 
 
 class LanguagePolicy(nn.Module):
@@ -41,7 +32,7 @@ class LanguagePolicy(nn.Module):
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}, expected more than 0 (a greedy policy has no log-probs)")
-        self.model = quickened(model)
+        self.model = kernels().accelerate(model)
         self.temperature, self.numerics = temperature, numerics
         self.head_is_plain = _head_is_plain(model)
         self.rotary_length = rotary_length(model)
@@ -75,7 +66,7 @@ class LanguagePolicy(nn.Module):
     def evaluate(self, states_BSd: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """(log_probs_BT, entropy_BT), 0 where the policy did not act."""
         head = self.model.get_output_embeddings()
-        if self.head_is_plain and type(head) in (nn.Linear, Linear) and "support" not in batch.extras:
+        if self.head_is_plain and is_plain_linear(head) and "support" not in batch.extras:
             states_Nd, actions_N = states_BSd[:, :-1][batch.mask_BT], batch.actions[batch.mask_BT]
             with self.numerics.autocast(states_Nd.device):
                 log_probs_N, entropy_N = said(states_Nd, head.weight, head.bias, actions_N, self.temperature)
@@ -99,7 +90,7 @@ class ValueModel(nn.Module):
 
     def __init__(self, sequence_classifier: Any, numerics: Numerics = Numerics()) -> None:
         super().__init__()
-        self.model, self.numerics = quickened(sequence_classifier), numerics
+        self.model, self.numerics = kernels().accelerate(sequence_classifier), numerics
         self.bias = nn.Parameter(torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0))))
 
     def forward(self, batch: Batch) -> Tensor:
@@ -184,52 +175,6 @@ def stop_tokens(model: Any, codec: Codec) -> tuple[int, ...]:
     further = [] if found is None else torch.as_tensor(found).flatten().tolist()
     size = model.config.get_text_config().vocab_size
     return tuple(dict.fromkeys([*codec.stop_tokens, *(each for each in further if 0 <= each < size)]))
-
-
-def with_lora(model: Any, rank: int) -> Any:
-    """The model with a LoRA adapter of this rank on every linear layer; only the adapter learns."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        exclude_modules=unadapted(model) or None,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of layers that are stored transposed: peft sets what it warns about
-            return get_peft_model(model, config).eval()
-    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        raise InputError(
-            f"--lora-rank {rank}: peft cannot put a LoRA adapter on a model of type {model.config.model_type} "
-            f"({first_line(error)}). Leave --lora-rank out to train the weights."
-        ) from error
-
-
-def unadapted(model: Any) -> list[str]:
-    """Names of linear layers that a LoRA adapter must leave alone: those of state-space layers whose weights are read
-    directly, those whose adapters peft does not read again, and layers that compute something else than their product,
-    such as routers and grouped projections."""
-    layers = UNADAPTED.get(model.config.model_type, ())
-    linear = [(name, each) for name, each in model.named_modules() if isinstance(each, nn.Linear)]
-    named = [name for name, _ in linear if any(layer in name.split(".") for layer in layers)]
-    special = [(name, each) for name, each in linear if type(each) not in (nn.Linear, Linear)]
-    return [*layers, *named, *(name for name, each in special if not _computes_its_product(each))]
-
-
-@torch.no_grad()
-def _computes_its_product(layer: nn.Linear) -> bool:
-    """Whether a kind of nn.Linear with code of its own still computes x·Wᵀ + b."""
-    weight = layer.weight
-    try:
-        x = torch.linspace(-1.0, 1.0, 2 * weight.shape[1], device=weight.device, dtype=weight.dtype)
-        x = x.view(1, 2, weight.shape[1])
-        return torch.allclose(layer(x), nn.functional.linear(x, weight, layer.bias), atol=1e-4)
-    except Exception:  # of whatever kind: it is no product
-        return False
 
 
 @torch.no_grad()

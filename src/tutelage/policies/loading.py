@@ -9,6 +9,7 @@ import torch
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.models.adapters import find_adapter
+from tutelage.models.lora import with_lora
 from tutelage.models.pretrained import (
     NOTHING,
     Trust,
@@ -17,7 +18,6 @@ from tutelage.models.pretrained import (
     load_tokenizer,
     refuse_missing_rows,
 )
-from tutelage.policies.language import with_lora
 
 
 def load_policy(name: str, device: torch.device, lora_rank: int = 0, trust: Trust = NOTHING) -> tuple[Any, Codec]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
-from tutelage.models.linear import quickened
+from tutelage.models.kernels import kernels
 from tutelage.models.trunk import Numerics, last_states
 from tutelage.rewards.functions import TextReward
 from tutelage.trajectory import Batch
@@ -34,7 +34,7 @@ class Heads(nn.Module):
 
     def __init__(self, sequence_classifier: Any, numerics: Numerics = Numerics()) -> None:
         super().__init__()
-        self.model, self.numerics = quickened(sequence_classifier), numerics
+        self.model, self.numerics = kernels().accelerate(sequence_classifier), numerics
         weight, bias = sequence_classifier.score.weight, getattr(sequence_classifier.config, "score_bias", 0.0)
         self.register_buffer("bias_H", torch.tensor(bias, device=weight.device).float().expand(len(weight)).clone())
         self.bias_H: Tensor

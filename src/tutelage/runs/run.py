@@ -21,7 +21,7 @@ import torch
 from tutelage.data.errors import InputError
 from tutelage.data.secrets import masked
 from tutelage.feedback.people import holds_people
-from tutelage.models.linear import library
+from tutelage.models.kernels import kernels
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
 from tutelage.runs.claim import Claim, claim_folder, put_back
 from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, entry, read_json, read_lines, write_json
@@ -322,7 +322,7 @@ def surroundings() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
-        "matrix_products": library(),
+        "matrix_products": kernels().products,
     }
 
 

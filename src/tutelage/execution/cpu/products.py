@@ -14,7 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tutelage.models.kernels import Head, is_plain_linear, kernels
+
 SMALLEST = 5_000_000  # multiplications below which calling oneDNN costs more than it saves
+WORTH_PACKING = 2**21  # weights of a head from which its own order pays
 
 
 @functools.cache
@@ -26,7 +29,7 @@ def library() -> str:
     return "onednn" if is_amd and wide and torch.backends.mkldnn.is_available() else "torch"
 
 
-def quickened(model: Any) -> Any:
+def replace_linear_layers(model: Any) -> Any:
     """The same model, its fp32 linear layers multiplying in oneDNN where that is faster; weights are not touched."""
     if library() == "onednn":
         for module in model.modules():
@@ -37,6 +40,8 @@ def quickened(model: Any) -> Any:
 
 class Linear(nn.Linear):
     """nn.Linear in oneDNN for large products on the CPU in fp32, and nn.Linear itself for any other."""
+
+    replaces_linear = True
 
     def forward(self, input: Tensor) -> Tensor:
         if input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
@@ -62,7 +67,7 @@ class Product(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         return (
             _multiply(flat, weight.t(), None).view_as(x) if needs_x else None,
-            weight_gradient(flat, rows) if needs_weight else None,
+            kernels().weight_gradient(flat, rows) if needs_weight else None,
             flat.sum(dim=0) if ctx.has_bias and needs_bias else None,
         )
 
@@ -87,14 +92,34 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _multiply(x, weight, bias) if suits(x, weight) else torch.nn.functional.linear(x, weight, bias)
 
 
-def weight_gradient(g: Tensor, x: Tensor) -> Tensor:
-    """gᵀ · x, [M, N] and [M, K] -> [N, K]; oneDNN is up to twice as fast with the longer side as its outputs."""
-    return multiply(x.t(), g.t()).t() if g.shape[1] > x.shape[1] else multiply(g.t(), x.t())
-
-
 def packed(weight: Tensor, rows: int) -> Tensor:
     """The weight in oneDNN's own order for products with about so many rows: worth it where it is used many times."""
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+
+
+def packs(layer: nn.Module | None) -> bool:
+    """Whether an output layer is large enough, and plain: an adapter on the head is more than its weight."""
+    if layer is None or not is_plain_linear(layer) or library() != "onednn":
+        return False
+    weight: Any = layer.weight
+    return weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.numel() >= WORTH_PACKING
+
+
+class PackedHead(Head):
+    """A large vocabulary's weights, kept in the order that few rows are multiplied in."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        self.linear, self.packed = layer, None
+
+    def forget(self) -> None:
+        """Not every optimizer leaves a trace of an update (fused ones bump no version)."""
+        self.packed = None
+
+    def __call__(self, states_Bd: Tensor) -> Tensor:
+        if self.packed is None:
+            self.packed = packed(self.linear.weight, len(states_Bd))
+        return _multiply(states_Bd, self.packed, self.linear.bias)
 
 
 # An operator of its own: torch.jit.trace cannot record oneDNN's, and would fix the choice at the size it was shown.

@@ -7,12 +7,13 @@ and with its exit status when it has ended.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,14 @@ class Launcher:
         self.server.stdout.close()
 
 
+OPERATIONS = ("write", "stream", "sync", "rename")
+
+
 class FaultyDisk:
     """Kills this process before or after its n-th durable operation; writes half of what it dies in."""
 
     def __init__(self, whole: Any, number: int, when: str) -> None:
-        self.operations = {name: getattr(whole, name) for name in ("write", "sync", "rename")}
+        self.operations = {name: getattr(whole, name) for name in OPERATIONS}
         self.whole, self.left, self.when = whole, number, when
 
     def _maybe_die(self, now: str) -> None:
@@ -68,6 +72,13 @@ class FaultyDisk:
         if self.left == 0 and self.when == "before":
             path.write_bytes(content[: len(content) // 2])
         self._done("write", path, content)
+
+    def stream(self, path: Path, pour: Callable[[Any], object]) -> None:
+        if self.left == 0 and self.when == "before":
+            whole = io.BytesIO()
+            pour(whole)
+            path.write_bytes(whole.getvalue()[: whole.tell() // 2])
+        self._done("stream", path, pour)
 
     def sync(self, path: Path) -> None:
         self._done("sync", path)
@@ -91,7 +102,7 @@ def child(asked: dict[str, Any]) -> int:
     os.dup2(log, 2)
     if asked["fault"]:
         faulty = FaultyDisk(Disk(), *asked["fault"])  # holds the operations as they were, bound
-        for name in ("write", "sync", "rename"):
+        for name in OPERATIONS:
             setattr(Disk, name, lambda self, *given, name=name: getattr(faulty, name)(*given))
     return run_command(asked["arguments"])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import json
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -182,6 +184,44 @@ def test_a_full_disk_leaves_the_checkpoints_before(interrupted, monkeypatch):
             next(steps)
     assert resumed.checkpoints.latest().step == 6
     assert torch.equal(counted(again(interrupted), 10), torch.full((3,), 55.0))
+
+
+def test_saving_holds_no_second_copy_of_the_state(tmp_path):
+    """Neither the bytes of the file nor those that are hashed: 64 MB of tensors of 4 MB each."""
+    state = {"weights": [torch.full((1024, 1024), float(number)) for number in range(16)]}
+    Checkpoints(tmp_path / "warm-up").save(0, {"x": torch.zeros(3)}, {})
+    tracemalloc.start()
+    try:
+        Checkpoints(tmp_path / "kept").save(1, state, {})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.2 * 64 * 2**20, f"{peak / 2**20:.1f} MB"
+    assert content_hash(Checkpoints(tmp_path / "kept").load(1).state) == content_hash(state)
+
+
+def test_a_state_file_is_that_of_torch_save(tmp_path):
+    """So that checkpoints of older versions are read, and older versions read these."""
+    state = {"a": torch.arange(5.0), "b": [torch.zeros(2, 3), {"c": None}]}
+    Checkpoints(tmp_path).save(1, state, {})
+    whole = io.BytesIO()
+    torch.save(state, whole)
+    assert (Checkpoints(tmp_path).path(1) / "state.pt").read_bytes() == whole.getvalue()
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_state_is_named(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, content):
+            if self.tell() > 3000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
+
+    kept = Checkpoints(tmp_path)
+    kept.save(1, {"x": torch.zeros(3)}, {})
+    monkeypatch.setattr(Disk, "stream", lambda self, path, pour: pour(Full()))
+    with pytest.raises(InputError, match="no space left"):
+        kept.save(2, {"x": [torch.zeros(1000), torch.zeros(1000)]}, {})
+    assert kept.latest().step == 1
 
 
 def test_another_thread_count_or_version_is_refused(interrupted, monkeypatch):

@@ -10,8 +10,8 @@ frozen references are functions of the settings, the seed and the step, so they 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import os
 import pickle
 import random
 import shutil
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 import torch
@@ -95,22 +95,23 @@ class Checkpoints:
     keep: int = 2
 
     def save(self, step: int, state: State, logs: Mapping[str, int], *, score: float | None = None) -> str:
-        """Writes one and removes what is no longer kept; returns the hash of its content."""
+        """Writes one and removes what is no longer kept; returns the hash of its content.
+
+        The state goes to the disk tensor by tensor and is hashed on the way: no second copy of it is made in memory.
+        """
         content = content_hash(state)
-        packed = io.BytesIO()
-        torch.save(state, packed)
-        data = packed.getvalue()
-        manifest = {
-            "step": step,
-            "content": content,
-            "files": {"state.pt": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}},
-            "logs": dict(logs),
-            "score": score,
-        }
-        manifest["seal"] = _seal(manifest)
 
         def fill(folder: Path) -> None:
-            DISK.write(folder / "state.pt", data)
+            written = HashingWriter()
+            DISK.stream(folder / "state.pt", lambda file: written.save(state, file))
+            manifest = {
+                "step": step,
+                "content": content,
+                "files": {"state.pt": {"sha256": written.digest.hexdigest(), "bytes": written.size}},
+                "logs": dict(logs),
+                "score": score,
+            }
+            manifest["seal"] = _seal(manifest)
             DISK.write(folder / "manifest.json", json.dumps(manifest, indent=2).encode())
 
         write_folder(self.path(step), fill)
@@ -142,12 +143,15 @@ class Checkpoints:
             if manifest.pop("seal", None) != _seal(manifest):
                 raise DamagedError("manifest.json is not what was written")
             written = manifest["files"]["state.pt"]
-            data = (path / "state.pt").read_bytes()
-            if len(data) != written["bytes"]:
-                raise DamagedError(f"state.pt has {len(data)} bytes, {written['bytes']} were written")
-            if hashlib.sha256(data).hexdigest() != written["sha256"]:
-                raise DamagedError("the hash of state.pt is not the one that was written")
-            state = cast("State", torch.load(io.BytesIO(data), weights_only=True))
+            with (path / "state.pt").open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                if size != written["bytes"]:
+                    raise DamagedError(f"state.pt has {size} bytes, {written['bytes']} were written")
+                file.seek(0)
+                if hashlib.file_digest(file, "sha256").hexdigest() != written["sha256"]:
+                    raise DamagedError("the hash of state.pt is not the one that was written")
+                file.seek(0)
+                state = cast("State", torch.load(file, weights_only=True))
             if content_hash(state) != manifest["content"]:
                 raise DamagedError("the hash of its content is not the one that was written")
             return Checkpoint(manifest["step"], state, manifest["content"], manifest["logs"])
@@ -187,6 +191,41 @@ class Checkpoints:
             kept.remove(crowded)
 
 
+class HashingWriter:
+    """What torch.save writes to: passes the bytes on to a file, and counts and hashes them. One file for each writer.
+
+    torch.save reports a failed write as an error of its own; `save` raises the OSError that was its cause.
+    """
+
+    def __init__(self) -> None:
+        self.digest, self.size = hashlib.sha256(), 0
+        self._file: BinaryIO | None = None
+        self._error: OSError | None = None
+
+    def save(self, state: State, file: BinaryIO) -> None:
+        self._file = file
+        try:
+            torch.save(state, cast("Any", self))
+        except (OSError, RuntimeError) as error:
+            raise self._error or error from error
+
+    def write(self, content: memoryview) -> int:
+        assert self._file is not None
+        if self._error is not None:
+            raise self._error
+        try:
+            self._file.write(content)
+        except OSError as error:
+            self._error = error
+            raise
+        self.digest.update(content)
+        self.size += len(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """The file is flushed by whoever opened it."""
+
+
 def _seal(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
@@ -199,7 +238,7 @@ def content_hash(state: State) -> str:
         if isinstance(value, Tensor):
             plain = value.detach().cpu().contiguous()
             digest.update(f"{plain.dtype}{tuple(plain.shape)}".encode())
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
         else:
             digest.update(repr(value).encode())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """The one place that writes a run's files, so that a full disk or a kill leaves whole ones.
 
-Whatever must survive goes through three operations: write, sync, rename. Tests put their faults there.
+Whatever must survive goes through four operations: write, stream, sync, rename. Tests put their faults there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from safetensors import SafetensorError
 
@@ -25,6 +25,11 @@ class Disk:
 
     def write(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
+
+    def stream(self, path: Path, pour: Callable[[BinaryIO], object]) -> None:
+        """Writes a file without holding its content: `pour` writes to the open file piece by piece."""
+        with path.open("wb") as file:
+            pour(file)
 
     def sync(self, path: Path) -> None:
         """Flushes a file, or the names in a folder, to the disk."""

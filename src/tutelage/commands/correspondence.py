@@ -61,7 +61,7 @@ def followed(asked: Correspondence) -> list[dict[str, Any]]:
             raise InputError(f"{asked.run} has no {needed}/model: give the folder of a finished `tutelage demo`.")
     codec = Codec(load_tokenizer(str(asked.run / "ppo" / "model")))
     policy = LanguagePolicy(load_causal_lm(str(asked.run / "ppo" / "model")))
-    reference = Frozen(LanguagePolicy(load_causal_lm(str(asked.run / "sft" / "model"))))
+    reference = Frozen(LanguagePolicy(load_causal_lm(str(asked.run / "sft" / "model"))).requires_grad_(False))
     classifier = load_sequence_classifier(str(asked.run / "reward-model" / "model"))
     prompt = asked.prompt or read_lines(asked.run / "samples.jsonl")[0]["prompt"]
     batch, _ = Speaker(policy, codec, SamplingSettings(48)).replies([prompt], asked.seed)

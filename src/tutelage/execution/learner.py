@@ -89,6 +89,10 @@ class LocalLearner:
                 for mine, theirs in zip(group, state["parameters"][name], strict=True):
                     mine.copy_(theirs)
         self.optimiser.load_state_dict(state["optimiser"])
+        for parameter, moments in self.optimiser.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):  # of a parameter that had no dimension in an older version
+                if moments[name].dim() == 0:
+                    moments[name] = moments[name].view_as(parameter)
         self.updates = state["updates"]
 
     def _clip(self, name: str) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,8 +35,16 @@ class LanguagePolicy(nn.Module):
             raise ValueError(f"temperature is {temperature}, expected more than 0 (a greedy policy has no log-probs)")
         self.model = kernels().accelerate(model)
         self.temperature, self.numerics = temperature, numerics
-        self.head_is_plain = _head_is_plain(model)
         self.rotary_length = rotary_length(model)
+
+    @cached_property
+    def head_is_plain(self) -> bool:
+        """Whether logits are the output embeddings applied to the trunk's last state: some families scale or cap them.
+
+        Found by a forward pass of four tokens when it is first asked, not in the constructor: a model that is sharded
+        over ranks must be wrapped first.
+        """
+        return _head_is_plain(self.model)
 
     def states(self, batch: Batch) -> Tensor:
         """[B, T+1, d] last hidden state at every observation.
@@ -91,12 +100,20 @@ class ValueModel(nn.Module):
     def __init__(self, sequence_classifier: Any, numerics: Numerics = Numerics()) -> None:
         super().__init__()
         self.model, self.numerics = kernels().accelerate(sequence_classifier), numerics
-        self.bias = nn.Parameter(torch.tensor(float(getattr(sequence_classifier.config, "score_bias", 0.0))))
+        bias = float(getattr(sequence_classifier.config, "score_bias", 0.0))
+        self.bias = nn.Parameter(torch.tensor([bias]))  # [1], since FSDP2 does not shard parameters without dimensions
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Also reads what was saved when the bias had no dimension."""
+        saved = state_dict.get(f"{prefix}bias")
+        if isinstance(saved, Tensor) and saved.dim() == 0:
+            state_dict[f"{prefix}bias"] = saved.view(1)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, T+1] values."""
         states_BSd = last_states(self.model, batch.observations, self.numerics).float()
-        return self.model.score(states_BSd).squeeze(-1).float() + self.bias.to(states_BSd.device)
+        return self.model.score(states_BSd).squeeze(-1).float() + self.bias.squeeze(0).to(states_BSd.device)
 
 
 class SeparateCritic(nn.Module):
@@ -179,13 +196,14 @@ def stop_tokens(model: Any, codec: Codec) -> tuple[int, ...]:
 
 @torch.no_grad()
 def _head_is_plain(model: Any) -> bool:
-    """Whether logits are the output embeddings applied to the trunk's last state (some families scale or cap them)."""
     head = model.get_output_embeddings()
     if head is None:
         return False
-    tokens = torch.arange(4, device=next(model.parameters()).device)[None] % model.config.get_text_config().vocab_size
-    states = trunk(model)(input_ids=tokens, use_cache=False).last_hidden_state
-    return torch.equal(head(states), model(input_ids=tokens, use_cache=False).logits)
+    device = next(model.parameters()).device
+    tokens = torch.arange(4, device=device)[None] % model.config.get_text_config().vocab_size
+    with torch.autocast(device.type, enabled=False):  # whoever asks first may be in a lower precision
+        states = trunk(model)(input_ids=tokens, use_cache=False).last_hidden_state
+        return torch.equal(head(states), model(input_ids=tokens, use_cache=False).logits)
 
 
 def _spread(value_N: Tensor, batch: Batch) -> Tensor:

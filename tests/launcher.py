@@ -24,7 +24,10 @@ class Launcher:
     """One server; `start` begins a command, `wait` returns how it ended (a negative number is a signal)."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(ROOT / "src"), str(ROOT)]
+        )  # this checkout, whichever is installed
         self.server: Any = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,

@@ -36,10 +36,12 @@ from same_bits_commands import KILL_AT, ROOT, SETS, Part, with_needs, write_inpu
 # Keys that are left out of every hashed object, wherever they stand in it.
 LEFT_OUT_BEGINNING = ("seconds",)  # clocks: seconds, seconds_total, seconds_sampling, seconds_by_stage ...
 LEFT_OUT = {
-    "published_at",  # a clock
+    "answered_at",  # clocks
+    "published_at",
     "_name_or_path",  # of a model's config.json: where it was loaded from
     "transformers_version",
     "snapshot",  # a random id
+    "rater",  # of a label that was given by way of a store: a random id
     "store",  # a path
 }
 UNORDERED = {"target_modules"}  # of an adapter_config.json: peft writes a set, in another order each time

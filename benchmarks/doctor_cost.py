@@ -25,7 +25,7 @@ from tests.sick_runs import FLAT, healthy
 from tutelage.algorithms.ppo import targets_described
 from tutelage.data.tokens import written
 from tutelage.doctor.watching import Watch
-from tutelage.evaluation.replies import alike
+from tutelage.evaluation.diversity import alike
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch
 

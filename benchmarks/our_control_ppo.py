@@ -19,8 +19,9 @@ import torch
 
 from tutelage.algorithms.ppo import improve
 from tutelage.environments.control import Bodies, named
-from tutelage.recipes.control_tasks import Learning, task_of, unmoved
+from tutelage.recipes.control_tasks import Learning, task_of
 from tutelage.rewards.control import TrueScore
+from tutelage.training.control import unmoved
 from tutelage.trajectory import Key
 
 ENDS = ("CartPole-v1", "Hopper-v5")  # where a fall ends an episode, what a step pays must keep its sign

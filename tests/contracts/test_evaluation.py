@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tutelage.evaluation.replies import Judged, distinct_fraction, win_rate
+from tutelage.evaluation.diversity import distinct_fraction
+from tutelage.evaluation.replies import Judged, win_rate
 
 
 def judged(gold: list[float], breaks: list[float] | None = None) -> Judged:

@@ -26,13 +26,14 @@ from tutelage.data.helpdesk import world
 from tutelage.data.tokens import Codec
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.execution.together import TogetherSampler
 from tutelage.policies.language import LanguagePolicy
 from tutelage.recipes.demo import DemoConfig, loaded, sft_stage
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
-from tutelage.training.engine import LOCAL, Engine, make_control_sampler
+from tutelage.training.engine import LOCAL, Engine
 from tutelage.training.episode_keys import prompt_keys
 from tutelage.training.models import critic_of, language_models
 from tutelage.training.speaker import Speaker, encoded
@@ -125,7 +126,7 @@ class Counting:
         self.engine = Engine(
             partial_of(self, "learner", LocalLearner),
             partial_of(self, "text sampler", NativeSampler),
-            partial_of(self, "control sampler", make_control_sampler),
+            partial_of(self, "control sampler", TogetherSampler),
         )
 
 

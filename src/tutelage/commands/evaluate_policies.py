@@ -13,8 +13,8 @@ import tyro
 
 from tutelage.data import sources
 from tutelage.data.errors import InputError
+from tutelage.evaluation.diversity import distinct_fraction
 from tutelage.evaluation.in_words import lines_of_judges
-from tutelage.evaluation.replies import distinct_fraction
 from tutelage.evaluation.verdicts import Answers, among_people, asked_of_people, read_answers, refuse_existing
 from tutelage.evaluation.win_rates import Judgements, Replies, agreements, by_scores, row
 from tutelage.execution.native import SamplingSettings

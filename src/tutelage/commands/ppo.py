@@ -14,7 +14,6 @@ from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.execution.native import SamplingSettings
-from tutelage.execution.vllm import VLLMSampler
 from tutelage.models.pretrained import (
     Trust,
     context_tokens,
@@ -23,6 +22,7 @@ from tutelage.models.pretrained import (
 from tutelage.models.trunk import Numerics
 from tutelage.policies.language import LanguagePolicy
 from tutelage.policies.loading import load_policy
+from tutelage.rewards.functions import load_function
 from tutelage.rewards.scoring import Judging, refuse_unusable, scorer
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callbacks
@@ -33,6 +33,7 @@ from tutelage.training.train import train
 from tutelage.trajectory import Batch, Task
 
 LOOKED_BACK_AT = 32  # demonstrations whose likelihood is watched
+SAMPLERS = {"vllm": "tutelage.execution.vllm:VLLMSampler"}  # loaded where one is asked for
 FLAT = tyro.conf.arg(name="")  # the settings' flags carry no prefix
 
 
@@ -79,8 +80,8 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
     device = device_of(job.device)
     model, codec = load_policy(job.model, device, job.lora_rank, job.trust)
     policy, engine = LanguagePolicy(model, job.temperature, job.numerics), engine_of(run)
-    if job.sampler == "vllm":
-        engine = replace(engine, make_text_sampler=VLLMSampler)
+    if job.sampler != "native":
+        engine = replace(engine, make_text_sampler=load_function(SAMPLERS[job.sampler], "--sampler"))
     if job.top_k < 0 or not 0.0 < job.top_p <= 1.0:
         raise InputError(f"--top-k {job.top_k} --top-p {job.top_p}: expected 0 or more, and above 0 up to 1.")
     sampling = SamplingSettings(job.max_new_tokens, top_k=job.top_k, top_p=job.top_p)

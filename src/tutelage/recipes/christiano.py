@@ -31,13 +31,11 @@ from tutelage.formulas import schedule
 from tutelage.recipes.christiano_settings import ChristianoConfig, refuse_contradictions
 from tutelage.recipes.clip_questions import Interview
 from tutelage.recipes.control_tasks import (
-    ControlModels,
     ControlTask,
     Learning,
     control_models,
     episodes_of,
     task_of,
-    unmoved,
     with_steps,
 )
 from tutelage.rewards.control import EnsembleScore, RewardEnsemble, TrueScore, correlation
@@ -45,6 +43,7 @@ from tutelage.runs.files import write_json
 from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
 from tutelage.training import stages
+from tutelage.training.control import ControlModels, unmoved
 from tutelage.training.engine import engine_of
 from tutelage.training.train import train
 from tutelage.trajectory import Batch, Key, Task, group_keys

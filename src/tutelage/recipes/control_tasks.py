@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save_file
-from torch import Tensor
 
 from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data.errors import InputError
@@ -21,11 +19,10 @@ from tutelage.environments.classic import Classic, Physics
 from tutelage.environments.control import Bodies, Make, named
 from tutelage.policies.control import Categorical, Gaussian
 from tutelage.rewards.control import Buttons, Inputs, Torques
-from tutelage.runs.run import Run
+from tutelage.training.control import ControlModels, unmoved
 from tutelage.training.engine import LOCAL, Engine
-from tutelage.training.models import Models
 from tutelage.training.train import prepare
-from tutelage.trajectory import Batch, Key, Learner, Sampler, group_keys
+from tutelage.trajectory import Key, Learner, Sampler, group_keys
 
 SETTINGS = PPOConfig(
     kl_coefficient=0.0,
@@ -104,15 +101,6 @@ class Learning:
         return episodes_of(self.config, step)
 
 
-@dataclass(frozen=True)
-class ControlModels(Models):
-    """A policy of control, saved with the scale of its observations."""
-
-    def save(self, run: Run) -> None:
-        """RUN/policy.safetensors."""
-        save_file(weights(self.policy), run.path / "policy.safetensors")
-
-
 def episodes_of(config: PPOConfig, step: int) -> list[Key]:
     """Of a step: a body has one start, and each sample is another episode from it."""
     return group_keys(step, [0], config.trajectories)
@@ -121,17 +109,6 @@ def episodes_of(config: PPOConfig, step: int) -> list[Key]:
 def control_models(task: ControlTask, config: PPOConfig) -> ControlModels:
     policy = task.policy(config.seed)
     return ControlModels(policy, critic=policy, reference=unmoved, piece=task.piece)
-
-
-def unmoved(batch: Batch) -> Tensor:
-    """The reference is whatever acted: nothing holds the policy back."""
-    return batch.behaviour_log_probs_BT
-
-
-def weights(policy: Any) -> dict[str, Tensor]:
-    """The policy and its scale of observations."""
-    moments = {"scale.mean": policy.scale.mean_D, "scale.deviation": policy.scale.deviation_D}
-    return {**policy.state_dict(), **moments}
 
 
 def with_steps(task: ControlTask, steps: int) -> PPOConfig:

@@ -29,7 +29,7 @@ from tutelage.data.letters import last_cut
 from tutelage.data.questions import Question, chosen
 from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language
-from tutelage.evaluation.replies import distinct_fraction
+from tutelage.evaluation.diversity import distinct_fraction
 from tutelage.execution import kept
 from tutelage.execution.native import SamplingSettings
 from tutelage.formulas import optimal

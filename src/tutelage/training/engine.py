@@ -42,20 +42,16 @@ class MakeControlSampler(Protocol):
     def __call__(self, policy: Any, seed: int, *, piece: int | None = None) -> Sampler: ...
 
 
-def make_control_sampler(policy: Any, seed: int, *, piece: int | None = None) -> Sampler:
-    """Imported when it is called: text needs none of it."""
-    from tutelage.execution.together import TogetherSampler
-
-    return TogetherSampler(policy, seed, piece=piece)
-
-
 @dataclass(frozen=True)
 class Engine:
-    """Three factories. Their products are checked where they are used: InputError names what a product lacks."""
+    """Three factories. Their products are checked where they are used: InputError names what a product lacks.
+
+    make_control_sampler: None: `training.control` samples in this process (text needs none of its code)
+    """
 
     make_learner: MakeLearner = LocalLearner
     make_text_sampler: MakeTextSampler = NativeSampler
-    make_control_sampler: MakeControlSampler = make_control_sampler
+    make_control_sampler: MakeControlSampler | None = None
 
     def learner(self, *arguments: Any, **settings: Any) -> Learner:
         return require(self.make_learner(*arguments, **settings), "make_learner", ("update", "state", "restore"))
@@ -63,10 +59,6 @@ class Engine:
     def text_sampler(self, policy: Any, stop_tokens: Sequence[int], seed: int, settings: SamplingSettings) -> Sampler:
         made = self.make_text_sampler(policy, stop_tokens, seed, settings)
         return require(made, "make_text_sampler", ("sample", "publish"))
-
-    def control_sampler(self, policy: Any, seed: int, *, piece: int | None = None) -> Sampler:
-        made = self.make_control_sampler(policy, seed, piece=piece)
-        return require(made, "make_control_sampler", ("sample", "publish"))
 
 
 LOCAL = Engine()

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 from torch import nn
 
 from tutelage.algorithms.algorithm import Algorithm
-from tutelage.algorithms.reward_losses import Objective
 from tutelage.data.errors import InputError
 from tutelage.models.causality import remember_as_loaded
 from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, SharedCritic, ValueModel
@@ -25,18 +24,16 @@ Groups = Mapping[str, tuple[list[nn.Parameter], float]]
 
 @dataclass(frozen=True)
 class Models:
-    """A policy that acts in control, or any other module that acts.
+    """Modules that learn, with what they need. Who acts says by which sampler: `LanguageModels`, `ControlModels`.
 
     policy: what samples and learns: an nn.Module, called with a batch; `policy_parameters()` where it holds V(s), too
     critic: π and V together, an `ActorCritic`; the policy itself, where that is one; None: there is none
     reference: `LogProbs` of the policy as it was; None: an algorithm that needs one gets a frozen copy
-    piece: steps of a trajectory that is learned from (`execution.together`); None leaves episodes whole
     """
 
     policy: Any
     critic: Any = None
     reference: Any = None
-    piece: int | None = None
 
     warm_up: ClassVar[int] = 0
 
@@ -51,7 +48,8 @@ class Models:
         return groups
 
     def make_sampler(self, engine: Engine, seed: int) -> Sampler:
-        return engine.control_sampler(self.policy, seed, piece=self.piece)
+        """Of episodes of the current policy."""
+        raise InputError(f"{type(self).__name__} do not say how they act, so they learn from given rows only.")
 
     def make_reference(self) -> LogProbs:
         """The policy as it is now."""
@@ -99,31 +97,8 @@ class LanguageModels(Models):
         self.speaker.save(run)
 
 
-@dataclass(frozen=True)
-class RewardModels(Models):
-    """A reward model, called with a batch of episodes, and what it shall agree with. Make one by `reward_models`.
-
-    objective: the loss, and what else it learns
-    """
-
-    objective: Objective | None = None
-
-    def parameter_groups(self, config: Any) -> Groups:
-        groups = {"reward_model": (list(self.policy.parameters()), config.learning_rate)}
-        if self.objective is not None and self.objective.learns is not None:
-            groups["thresholds"] = (list(self.objective.learns.parameters()), THRESHOLD_LEARNING_RATE)
-        return groups
-
-
-THRESHOLD_LEARNING_RATE = 1e-2  # of an ordinal loss: they are scores, and weights of a network move far less
-
-
 def language_models(speaker: Speaker, critic: ActorCritic | None = None) -> LanguageModels:
     return LanguageModels(speaker.policy, critic, speaker=speaker)
-
-
-def reward_models(model: Any, objective: Objective) -> RewardModels:
-    return RewardModels(model, objective=objective)
 
 
 def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic | SharedCritic:

@@ -15,8 +15,31 @@ from tutelage.models.trunk import Numerics
 from tutelage.rewards.language import Heads, RewardModel, start_head
 from tutelage.runs.run import Run
 from tutelage.training.engine import engine_of
-from tutelage.training.models import reward_models
+from tutelage.training.models import Groups, Models
 from tutelage.training.train import train
+
+
+@dataclass(frozen=True)
+class RewardModels(Models):
+    """A reward model, called with a batch of episodes, and what it shall agree with. Make one by `reward_models`.
+
+    objective: the loss, and what else it learns
+    """
+
+    objective: Objective | None = None
+
+    def parameter_groups(self, config: Any) -> Groups:
+        groups = {"reward_model": (list(self.policy.parameters()), config.learning_rate)}
+        if self.objective is not None and self.objective.learns is not None:
+            groups["thresholds"] = (list(self.objective.learns.parameters()), THRESHOLD_LEARNING_RATE)
+        return groups
+
+
+THRESHOLD_LEARNING_RATE = 1e-2  # of an ordinal loss: they are scores, and weights of a network move far less
+
+
+def reward_models(model: Any, objective: Objective) -> RewardModels:
+    return RewardModels(model, objective=objective)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from typing import Any, Generic, TypeVar
 
 from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
 from tutelage.data.errors import InputError
-from tutelage.data.judgements import Judgements
-from tutelage.doctor.watching import Watch
 from tutelage.formulas import schedule
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callbacks
@@ -54,7 +52,8 @@ def train(
     """Trains `models` in place and saves them; returns after how many steps the weights are that the run ends with.
 
     config: the algorithm's settings     task: what it learns from (`algorithm.learns_from`)
-    run: where it is recorded; an interrupted one goes on from its last checkpoint, to the bit
+    run: where it is recorded; an interrupted one goes on from its last checkpoint, to the bit. `Run.watch` looks at
+        every record: the live doctor, which commands set (from Python: `run.watch = Watch("warn")`)
 
     raises InputError: where algorithm, settings, task, models and engine do not fit, before anything is written
     """
@@ -62,7 +61,6 @@ def train(
     if algorithm.refuse is not None:
         algorithm.refuse(config, task)
     parts = prepare(algorithm, config, task, models, engine)
-    run.watch = run.watch or Watch("warn")
     if parts.sampler is not None:
         parts, task = ready_to_act(algorithm, config, task, parts, callbacks, run)
     done = algorithm.page(config, task, parts.models, parts.sampler, parts.learner, run)
@@ -111,8 +109,7 @@ def ready_to_act(
 
 def refuse_unfit(algorithm: Algorithm, config: Any, task: Any) -> None:
     """InputError where a page would be given what it cannot learn from."""
-    kinds = {LearnsFrom.EPISODES: Task, LearnsFrom.DEMONSTRATIONS: Batch, LearnsFrom.PAIRS: Judgements}
-    if not isinstance(task, kinds[algorithm.learns_from]):
+    if kind_of(task) is not algorithm.learns_from:
         raise InputError(f"{algorithm.name} learns from {algorithm.learns_from.value}; it was given {describe(task)}.")
     missing = [name for name in needed_settings(algorithm) if not hasattr(config, name)]
     if missing:
@@ -155,12 +152,23 @@ def count_episodes(environment: Any) -> int:
     return len(environment)
 
 
+def kind_of(task: Any) -> LearnsFrom | None:
+    """What can be learned from it; None: nothing that is known here."""
+    if isinstance(task, Task):
+        return LearnsFrom.EPISODES
+    if isinstance(task, Batch):
+        return LearnsFrom.DEMONSTRATIONS
+    return LearnsFrom.PAIRS if hasattr(task, "candidates") else None  # data.judgements.Judgements
+
+
 def describe(task: Any) -> str:
     """What somebody gave, in a few words."""
-    for kind, words in ((Task, "a Task of prompts"), (Batch, "a Batch of demonstrations"), (Judgements, "Judgements")):
-        if isinstance(task, kind):
-            return words
-    return f"an object of type {type(task).__name__}"
+    words = {
+        LearnsFrom.EPISODES: "a Task of prompts",
+        LearnsFrom.DEMONSTRATIONS: "a Batch of demonstrations",
+        LearnsFrom.PAIRS: "Judgements",
+    }
+    return words.get(kind_of(task) or "", f"an object of type {type(task).__name__}")
 
 
 def annealed(shape: Callable[[int, int], float], steps: int, warm_up: int, update: int) -> float:

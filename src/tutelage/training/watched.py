@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.evaluation.replies import alike
+from tutelage.evaluation.diversity import alike
 from tutelage.policies.language import LanguagePolicy
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callbacks

@@ -83,7 +83,7 @@ def test_a_pickle_beside_safetensors_is_not_touched(model_folder, tmp_path):
 
 
 def test_a_pickled_adapter_is_refused(model_folder, tmp_path):
-    """Callbacks the weights of its base, too."""
+    """Beside the weights of its base, too."""
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model_folder)}))

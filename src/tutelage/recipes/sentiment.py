@@ -1,7 +1,7 @@
 """Ziegler et al. 2019, §3.1 in small: continue a story so that it sounds positive.
 
 Real pretrained weights, real sentences behind the gold score (P(positive) of a classifier), a reward model from
-best-of-4 choices by gold, PPO with the adaptive KL controller. Callbacks its points stands the frontier of the optimal
+best-of-4 choices by gold, PPO with the adaptive KL controller. Beside its points stands the frontier of the optimal
 policy π* ∝ ρ e^{r/β} for the gold score itself, estimated from many samples of ρ.
 Against the paper: openings of 32 and continuations of 64 tokens; labels collected once, not online; a value model of
 its own. Gold is P(positive), not its logarithm.

@@ -119,7 +119,7 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
     inner = replace(
         config,
         sft=where_default(config.sft, default.sft, steps=350),
-        ppo=where_default(config.ppo, default.ppo, steps=72, trajectories=32, learning_rate=6e-4),
+        ppo=where_default(config.ppo, default.ppo, steps=60, trajectories=32, learning_rate=7e-4),
     )
     return where_default(
         inner,

@@ -53,7 +53,7 @@ class Trajectory:
     actions: [T, ...] tokens (int64), discrete (int64) or continuous (float32)
     mask_T: [T] bool, True where the policy chose the action (False: prompt, or the other side's words)
     behaviour_log_probs_T: [T] float32, log π_behaviour(a_t|s_t) at the sampling temperature; 0 where not masked
-    rewards_T: [T] float32, what the environment itself paid (0 in language)
+    rewards_T: [T] float32, what the environment itself paid; what it paid for a turn stands at the turn's last action
     finish: terminated, truncated or length
     key: which episode of the run this is
     """
@@ -266,7 +266,7 @@ class Step:
     """The environment's answer to one action.
 
     observation: what is seen next: a vector, or the tokens that the other side adds (empty when it is silent)
-    reward: what the environment pays
+    reward: what the environment pays for the action; in language for the whole turn: one number, at its last token
     finish: None while the episode goes on
     """
 
@@ -288,6 +288,31 @@ class Environment(Protocol):
     """P(s'|s, a). The same key starts the same episode."""
 
     def episode(self, key: Key) -> Episode: ...
+
+
+class TextEnvironment(Environment, Protocol):
+    """An environment of tokens: `key.prompt` says where an episode starts, and is in range(len(environment)).
+
+    `episode(key).first`: the tokens of the beginning, at least one. `episode(key).step(turn)`: takes the `Turn` that
+    the policy wrote and returns a `Step` whose observation is the tokens that the other side adds.
+    """
+
+    def __len__(self) -> int: ...
+
+
+class RepliesTogether(Protocol):
+    """What a text environment may have besides: it answers all episodes that wait in one call.
+
+    A sampler then holds every episode whose turn is over until none has a token left to draw, and calls `reply` once.
+    An environment without `reply` is asked episode by episode, by `Episode.step`.
+
+    An episode may have `needs_reply`, a bool. Where it is False the turn now being written ends the episode without an
+    answer: it is ended by `Episode.step`, at once, and is not in the next call. Without it, every turn is answered.
+    """
+
+    def reply(self, episodes: Sequence[Any], turns: Sequence[Turn]) -> Sequence[Step]:
+        """One `Step` for each episode, in their order; `turns[i]` is what the policy wrote in `episodes[i]`."""
+        ...
 
 
 def no_keys(step: int) -> Sequence[Key]:

@@ -12,7 +12,7 @@ from tests.conftest import FAMILIES, SIZES, TOKENS
 from torch import nn
 
 from tutelage.data.errors import InputError
-from tutelage.environments.dialogue import Dialogue
+from tutelage.environments.dialogue import Dialogue, each_alone
 from tutelage.environments.language import Language
 from tutelage.execution import decoding
 from tutelage.execution.cpu import products, recorded_step
@@ -115,7 +115,7 @@ def early(monkeypatch):
 
 
 def drawn(policy, turns=2, tokens=13, sampler=None, environment=None):
-    talk = environment or Dialogue(PROMPTS, lambda said: [11, 12, 13], turns=turns)
+    talk = environment or Dialogue(PROMPTS, each_alone(lambda said: [11, 12, 13]), turns=turns)
     chosen = SamplingSettings(max_new_tokens=tokens, min_new_tokens=min(10, tokens))
     sampler = sampler or NativeSampler(policy, [1], 4, chosen)
     return sampler.sample(talk, KEYS), sampler
@@ -201,7 +201,7 @@ def test_turns_of_unequal_length_fit_into_learned_positions(monkeypatch):
     def answer(said):
         return [11] * next(lengths)
 
-    talk = Dialogue(openings, answer, turns=3)
+    talk = Dialogue(openings, each_alone(answer), turns=3)
     sampler = NativeSampler(policy, [], 4, SamplingSettings(max_new_tokens=3))
     batch = sampler.sample(talk, [Key(0, 0), Key(0, 1)])
     assert int(batch.lengths_B.max()) > 56
@@ -211,7 +211,7 @@ def test_turns_of_unequal_length_fit_into_learned_positions(monkeypatch):
 @pytest.mark.parametrize("name", ["gpt2", "gpt-neo"])
 def test_an_episode_that_outgrows_learned_positions_is_one_clear_error(name):
     policy = LanguagePolicy(model_of(name))
-    talk = Dialogue([[0, 5]], lambda said: [11] * 40, turns=9)
+    talk = Dialogue([[0, 5]], each_alone(lambda said: [11] * 40), turns=9)
     with pytest.raises(InputError, match=r"has grown to \d+ tokens, and the model has positions for"):
         NativeSampler(policy, [], 4, SamplingSettings(max_new_tokens=3)).sample(talk, [Key(0, 0)])
 

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import FAMILIES, SIZES, TOKENS
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, MistralConfig, MistralForCausalLM
 
-from tutelage.environments.dialogue import Dialogue
+from tutelage.environments.dialogue import Dialogue, each_alone
 from tutelage.environments.language import Language
 from tutelage.execution import decoding, native
 from tutelage.execution.cpu import recorded_step
@@ -73,7 +73,7 @@ def test_a_shared_prompt_is_read_once(tiny_policy, monkeypatch):
 
 
 def test_an_answer_is_read_into_the_cache_and_the_talk_goes_on(tiny_policy):
-    talk = Dialogue(PROMPTS, lambda said: [11, 12, 13, 14], turns=3)
+    talk = Dialogue(PROMPTS, each_alone(lambda said: [11, 12, 13, 14]), turns=3)
     batch = drawn(tiny_policy, environment=talk, max_new_tokens=5, episodes_at_once=6)
     assert gap(tiny_policy, batch) < 1e-5
 
@@ -205,7 +205,7 @@ def test_what_a_window_forgets_is_forgotten_in_slots_too(turns):
     torch.manual_seed(0)
     narrow = MistralConfig(**{**SIZES, **TOKENS}, sliding_window=16, initializer_range=0.2)
     policy = LanguagePolicy(MistralForCausalLM(narrow).eval())
-    talk = Dialogue(PROMPTS, lambda said: [11, 12], turns=turns)
+    talk = Dialogue(PROMPTS, each_alone(lambda said: [11, 12]), turns=turns)
     batch = drawn(policy, environment=talk, max_new_tokens=7 if turns > 1 else 20, episodes_at_once=6)
     assert int(batch.lengths_B.min()) < 16 < int(batch.lengths_B.max())
     assert gap(policy, batch) < 1e-5

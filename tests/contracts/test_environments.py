@@ -14,7 +14,7 @@ import pytest
 
 from tutelage.data.errors import InputError
 from tutelage.environments.control import Control, named
-from tutelage.environments.dialogue import Dialogue
+from tutelage.environments.dialogue import Dialogue, each_alone
 from tutelage.environments.language import Language
 from tutelage.environments.mountain_car import MountainCar
 from tutelage.environments.tetris import Tetris
@@ -66,7 +66,7 @@ class Case:
 TURNS = (Turn((11, 12, 1), stopped=True), Turn((13, 1), stopped=True))
 CASES = {
     "language": Case(lambda: Language(OPENINGS), TURNS, 1),
-    "dialogue": Case(lambda: Dialogue(OPENINGS, answer, turns=3), TURNS, 3),
+    "dialogue": Case(lambda: Dialogue(OPENINGS, each_alone(answer), turns=3), TURNS, 3),
     "cart-pole": Case(lambda: Control(named("CartPole-v1"), seed=7), (0, 1, 1), 500),
     "pendulum": Case(lambda: Control(named("Pendulum-v1"), seed=7), (np.array([0.3], np.float32),), 200),
     "tetris": Case(lambda: Tetris(7, most=12), (0, 5, 2), 12),
@@ -154,7 +154,7 @@ def test_an_episode_that_is_over_takes_no_action(name):
 def test_a_cut_off_reply_is_truncated_and_a_dialogue_of_one_turn_is_language(stopped, limit):
     turn = Turn((11, 12), stopped)
     language = Language(OPENINGS, at_limit=limit).episode(KEYS[2])
-    dialogue = Dialogue(OPENINGS, answer, turns=1, at_limit=limit).episode(KEYS[2])
+    dialogue = Dialogue(OPENINGS, each_alone(answer), turns=1, at_limit=limit).episode(KEYS[2])
     assert language.first == dialogue.first == (8, 9)
     step = language.step(turn)
     assert step == dialogue.step(turn)
@@ -169,7 +169,7 @@ def test_the_other_side_hears_everything_and_cannot_rewrite_it():
         said[0].append(999)
         return [20 + len(said)]
 
-    _, steps = played(Dialogue(OPENINGS, other, turns=3), KEYS[2], CASES["dialogue"])
+    _, steps = played(Dialogue(OPENINGS, each_alone(other), turns=3), KEYS[2], CASES["dialogue"])
     assert [step.observation for step in steps] == [(22,), (24,), ()]
     first, second = [list(turn.tokens) for turn in TURNS]
     assert heard == [[[8, 9], first], [[8, 9], first, [22], second]]
@@ -177,9 +177,9 @@ def test_the_other_side_hears_everything_and_cannot_rewrite_it():
 
 def test_a_silent_other_side_is_an_input_error():
     with pytest.raises(InputError, match="said nothing"):
-        Dialogue(OPENINGS, lambda said: [], turns=2).episode(KEYS[0]).step(TURNS[0])
+        Dialogue(OPENINGS, each_alone(lambda said: []), turns=2).episode(KEYS[0]).step(TURNS[0])
     with pytest.raises(InputError, match="at least 1"):
-        Dialogue(OPENINGS, answer, turns=0)
+        Dialogue(OPENINGS, each_alone(answer), turns=0)
 
 
 def test_every_key_and_seed_starts_elsewhere():

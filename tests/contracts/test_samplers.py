@@ -11,7 +11,7 @@ from tests.conftest import FAMILIES
 from transformers import AutoModelForCausalLM
 
 from tutelage.environments.control import Control, named
-from tutelage.environments.dialogue import Dialogue
+from tutelage.environments.dialogue import Dialogue, each_alone
 from tutelage.environments.language import Language
 from tutelage.execution import native
 from tutelage.execution.native import NativeSampler, SamplingSettings
@@ -31,7 +31,7 @@ def pair(request, tiny_policy):
         return StepwiseSampler(Categorical(4, 2, seed=0), 5, steps_at_most=20), Control(named("CartPole-v1"), seed=0)
     sampler = NativeSampler(tiny_policy, [1], 5, SamplingSettings(6))
     if request.param == "dialogue":
-        return sampler, Dialogue(openings, lambda turns: [11, 12], turns=2)
+        return sampler, Dialogue(openings, each_alone(lambda turns: [11, 12]), turns=2)
     return sampler, Language(openings)
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from tutelage.cli import run_command
 from tutelage.data.errors import InputError
-from tutelage.environments.dialogue import Dialogue
+from tutelage.environments.dialogue import Dialogue, each_alone
 from tutelage.environments.language import Language
 from tutelage.execution import engine as engines
 from tutelage.execution import vllm
@@ -28,7 +28,7 @@ from tutelage.execution.vllm import VLLMSampler
 from tutelage.formulas import sampling
 from tutelage.models.lora import with_lora
 from tutelage.policies.language import Frozen, LanguagePolicy
-from tutelage.trajectory import Key, SamplerMismatchError
+from tutelage.trajectory import Key, SamplerMismatchError, Step
 
 EOS = 1
 PROMPTS = [[0, 5, 6], [0, 7, 8, 9, 10, 11], [0, 12], [0, 3, 4, 5, 6, 7, 8]]
@@ -123,7 +123,7 @@ def test_draws_follow_the_policys_distribution(policy, sampler):
 
 @pytest.mark.vllm
 def test_a_talk_goes_on_after_the_other_side_answered(policy, sampler):
-    talk = Dialogue(PROMPTS, lambda said: [11, 12, 13], turns=3)
+    talk = Dialogue(PROMPTS, each_alone(lambda said: [11, 12, 13]), turns=3)
     sampler.settings, before = replace(sampler.settings, max_new_tokens=5), sampler.settings
     try:
         batch = sampler.sample(talk, KEYS)
@@ -394,7 +394,7 @@ def scripted(tiny_policy, installed, monkeypatch):
 
 def test_what_the_engine_says_becomes_episodes_of_several_turns(scripted):
     sampler = scripted([4, 5, EOS])
-    batch = sampler.sample(Dialogue(PROMPTS, lambda said: [11, 12], turns=2), [Key(0, 2), Key(0, 0)])
+    batch = sampler.sample(Dialogue(PROMPTS, each_alone(lambda said: [11, 12]), turns=2), [Key(0, 2), Key(0, 0)])
     assert batch.observations[0, :10].tolist() == [0, 12, 4, 5, EOS, 11, 12, 4, 5, EOS]
     assert batch.mask_BT[0, :9].tolist() == [False] + [True] * 3 + [False] * 2 + [True] * 3
     assert batch.behaviour_log_probs_BT[0, :9].tolist() == [0.0] + [-0.5] * 3 + [0.0] * 2 + [-0.5] * 3
@@ -402,6 +402,20 @@ def test_what_the_engine_says_becomes_episodes_of_several_turns(scripted):
     assert sorted(sampler.engine.asked) == sorted(
         [[0, 12], [0, 5, 6], [0, 12, 4, 5, EOS, 11, 12], [0, 5, 6, 4, 5, EOS, 11, 12]]
     )
+
+
+def test_the_other_side_answers_all_that_wait_in_one_call_and_pays(scripted):
+    calls = []
+
+    def other(dialogues):
+        calls.append(len(dialogues))
+        return [Step((11, 12), float(len(each))) for each in dialogues]
+
+    batch = scripted([4, 5, EOS]).sample(Dialogue(PROMPTS, other, turns=3), KEYS)
+    assert calls == [len(KEYS)] * 2
+    assert [float(each) for each in batch.rewards_BT[batch.rewards_BT != 0]] == [2.0, 4.0] * len(KEYS)
+    with pytest.raises(InputError, match="gave 19 answers for 20 dialogues"):
+        scripted([4, 5, EOS]).sample(Dialogue(PROMPTS, lambda dialogues: [[11]] * 19, turns=2), KEYS)
 
 
 def test_an_engine_ends_with_its_sampler(tiny_policy, installed, monkeypatch):

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from tutelage.algorithms.ppo import PPOConfig, improve, ppo
-from tutelage.environments.dialogue import Dialogue
+from tutelage.environments.dialogue import Dialogue, each_alone
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.formulas import schedule
@@ -58,7 +58,7 @@ UNSEEN = [opening for opening in openings(1) if opening not in TRAINING]
 
 
 def world(openings: list[list[int]] = TRAINING) -> Dialogue:
-    return Dialogue(openings, other, turns=2)
+    return Dialogue(openings, each_alone(other), turns=2)
 
 
 def second_turns(batch: Batch) -> list[tuple[list[int], list[int]]]:

@@ -39,14 +39,14 @@ class Running(Protocol):
 
 
 class Decoder(Protocol):
-    """rows are always the running sequences in the decoder's own order."""
+    """rows are the sequences in the decoder's own order; the last of them may wait, and are then not asked for."""
 
     def add(self, rows: Sequence[Running]) -> None:
         """New sequences after those that run."""
         ...
 
     def step(self, rows: Sequence[Running]) -> Tensor:
-        """[len(rows), V] logits of what comes after each sequence's last token."""
+        """[len(rows), V] logits of what comes after each sequence's last token. rows: all, or the first of them."""
         ...
 
     def keep(self, alive: Sequence[int]) -> None:
@@ -183,8 +183,9 @@ class Slots:
             return self.whole.step(rows)
         self._make_room(len(rows), longest)
         behind = [slot for slot, row in enumerate(rows) if len(row.tokens) - row.read > 1]
-        if behind:
-            self._read(behind, [rows[s].tokens[rows[s].read : -1] for s in behind], [rows[s].read for s in behind])
+        size = max(1, READ_AT_ONCE // max((len(rows[s].tokens) - rows[s].read for s in behind), default=1))
+        for some in (behind[start : start + size] for start in range(0, len(behind), size)):
+            self._read(some, [rows[s].tokens[rows[s].read : -1] for s in some], [rows[s].read for s in some])
         tokens = torch.tensor([row.tokens[-1] for row in rows], device=self.device)[:, None]
         positions = torch.tensor([len(row.tokens) - 1 for row in rows], device=self.device)[:, None]
         for row in rows:

@@ -1,7 +1,9 @@
 """Samples any Hugging Face causal LM in this process: tau ~ pi, token by token, many episodes at once.
 
 Episodes run in slots, each at its own position. One that ends makes room for the next in the queue, so short replies do
-not wait for long ones; a beginning that several share is read once; what the other side says is read and goes on.
+not wait for long ones, and a beginning that several share is read once. Where the environment answers all in one call
+(`RepliesTogether`), an episode whose turn is over keeps its slot, with the keys and values of all it has read, until no
+other has a token left to draw; then all are answered, and what was said is read after what was read before.
 """
 
 from __future__ import annotations
@@ -15,11 +17,22 @@ import torch
 from torch import Tensor
 
 from tutelage.data.errors import InputError
+from tutelage.environments.checks import read_step, replies_together, start_of
 from tutelage.execution.decoding import Decoder, Rereading, agrees, decoder_of, say_once
 from tutelage.formulas import sampling
 from tutelage.models.pretrained import context_tokens
 from tutelage.policies.language import LanguagePolicy
-from tutelage.trajectory import Batch, Environment, Episode, Finish, Key, Trajectory, Turn, padded
+from tutelage.trajectory import (
+    Batch,
+    Environment,
+    Episode,
+    Finish,
+    Key,
+    Step,
+    Trajectory,
+    Turn,
+    padded,
+)
 
 Allowed = Callable[[Sequence[int], Sequence[int]], Tensor | None]
 """(all tokens so far, those of this turn) -> [V] bool, the tokens that may come next, or None for every token."""
@@ -58,7 +71,11 @@ class SamplingSettings:
 
 @dataclass
 class Row:
-    """One episode while it is being sampled. read: tokens that the decoder has seen."""
+    """One episode while it is being sampled.
+
+    rewards: what the environment paid, a number an action     read: tokens that the decoder has seen
+    waiting: the turn that is over and not yet answered
+    """
 
     index: int
     episode: Episode
@@ -66,10 +83,12 @@ class Row:
     tokens: list[int]
     mask: list[bool] = field(default_factory=list[bool])
     log_probs: list[float] = field(default_factory=list[float])
+    rewards: list[float] = field(default_factory=list[float])
     supports: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     turn: list[int] = field(default_factory=list[int])
     read: int = 0
     finish: Finish | None = None
+    waiting: Turn | None = None
 
     def say(self, token: int, log_prob: float, support: Tensor | None) -> None:
         """The policy's next token."""
@@ -78,18 +97,26 @@ class Row:
         self.tokens.append(token)
         self.mask.append(True)
         self.log_probs.append(log_prob)
+        self.rewards.append(0.0)
         self.turn.append(token)
 
-    def give_the_floor(self, stopped: bool) -> None:
-        """The turn is over: hear what the environment says."""
-        step = self.episode.step(Turn(tuple(self.turn), stopped))
-        self.turn, self.finish = [], step.finish
+    def end_turn(self, stopped: bool, environment: Environment, vocabulary: int | None = None) -> None:
+        """The turn is over: wait for `answer_waiting`, or hear at once what the environment says to it."""
+        turn, self.turn = Turn(tuple(self.turn), stopped), []
+        if replies_together(environment) and getattr(self.episode, "needs_reply", True):
+            self.waiting = turn
+        else:
+            self.hear(read_step(self.episode.step(turn), vocabulary))
+
+    def hear(self, step: Step) -> None:
+        """What the environment says and pays, checked by `read_step`; the pay stands at the turn's last action."""
+        self.waiting, self.finish = None, step.finish
+        self.rewards[-1] += step.reward
         heard = list(step.observation)
-        if self.finish is None and not heard:
-            raise ValueError("the environment neither answered nor ended the episode after a turn")
         self.tokens += heard
         self.mask += [False] * len(heard)
         self.log_probs += [0.0] * len(heard)
+        self.rewards += [0.0] * len(heard)
 
     def trajectory(self, key: Key, device: torch.device) -> Trajectory:
         tokens = torch.tensor(self.tokens, device=device)
@@ -99,7 +126,7 @@ class Row:
             actions=tokens[1:],
             mask_T=torch.tensor(self.mask, device=device),
             behaviour_log_probs_T=torch.tensor(self.log_probs, dtype=torch.float32, device=device),
-            rewards_T=torch.zeros(len(self.mask), device=device),
+            rewards_T=torch.tensor(self.rewards, dtype=torch.float32, device=device),
             finish=self.finish,
             key=key,
         )
@@ -169,32 +196,44 @@ class NativeSampler:
         return self._sample(environment, keys, self.decoder)
 
     def _sample(self, environment: Environment, keys: Sequence[Key], decoder: Decoder) -> Batch:
-        rows = begun(environment, keys, self.seed)
-        self._run(deque(sorted(rows, key=lambda row: (len(row.tokens), row.tokens))), decoder)
+        vocabulary = len(self.policy.model.get_input_embeddings().weight)
+        rows = begun(environment, keys, self.seed, vocabulary)
+        queue = deque(sorted(rows, key=lambda row: (len(row.tokens), row.tokens)))
+        self._run(queue, environment, decoder, vocabulary)
         return finished(rows, keys, self.device)
 
-    def _run(self, queue: deque[Row], decoder: Decoder) -> None:
-        """Runs every episode of the queue to its end."""
+    def _run(self, queue: deque[Row], environment: Environment, decoder: Decoder, vocabulary: int) -> None:
+        """Runs every episode of the queue to its end. Those that wait for an answer stand behind those that run."""
         rows: list[Row] = []
         decoder.begin()
-        slots = self.settings.episodes_at_once
         while rows or queue:
-            if queue and len(rows) <= slots - max(1, slots // 8):
-                new = [queue.popleft() for _ in range(min(len(queue), slots - len(rows)))]
-                decoder.add(new)
-                rows += new
-            tokens, log_probs, supports = self._draw(self._logits(decoder, rows), rows)
-            for place, (row, token, log_prob) in enumerate(zip(rows, tokens.tolist(), log_probs.tolist(), strict=True)):
-                row.say(token, log_prob, None if supports is None else supports[place])
-                if self.listen is not None:
-                    self.listen(row.turn)
-                stopped = token in self.stop_tokens or says_stop(self.settings.stop_strings, self.text, row.turn)
-                if stopped or len(row.turn) >= self.settings.max_new_tokens:
-                    row.give_the_floor(stopped)
-            alive = close_ranks([row.finish is None for row in rows])
-            if len(alive) < len(rows):
-                decoder.keep(alive)
-                rows = [rows[place] for place in alive]
+            rows = self._let_in(queue, rows, decoder)
+            running = [row for row in rows if row.waiting is None]
+            if running:
+                self._advance(running, environment, decoder, vocabulary)
+            else:
+                answer_waiting(environment, rows, vocabulary)
+            rows = arranged(rows, decoder)
+
+    def _let_in(self, queue: deque[Row], rows: list[Row], decoder: Decoder) -> list[Row]:
+        """The rows and those of the queue that find a slot; while others run, it pays to let several in together."""
+        free, waiting = self.settings.episodes_at_once - len(rows), bool(rows) and rows[0].waiting is not None
+        if not queue or free < (1 if waiting else max(1, self.settings.episodes_at_once // 8)):
+            return rows
+        new = [queue.popleft() for _ in range(min(len(queue), free))]
+        decoder.add(new)
+        return arranged([*rows, *new], decoder)
+
+    def _advance(self, rows: list[Row], environment: Environment, decoder: Decoder, vocabulary: int) -> None:
+        """One token for each of these rows."""
+        tokens, log_probs, supports = self._draw(self._logits(decoder, rows), rows)
+        for place, (row, token, log_prob) in enumerate(zip(rows, tokens.tolist(), log_probs.tolist(), strict=True)):
+            row.say(token, log_prob, None if supports is None else supports[place])
+            if self.listen is not None:
+                self.listen(row.turn)
+            stopped = token in self.stop_tokens or says_stop(self.settings.stop_strings, self.text, row.turn)
+            if stopped or len(row.turn) >= self.settings.max_new_tokens:
+                row.end_turn(stopped, environment, vocabulary)
 
     def _logits(self, decoder: Decoder, rows: Sequence[Row]) -> Tensor:
         try:
@@ -240,16 +279,29 @@ class NativeSampler:
         )
 
 
-def begun(environment: Environment, keys: Sequence[Key], seed: int) -> list[Row]:
+def begun(environment: Environment, keys: Sequence[Key], seed: int, vocabulary: int | None = None) -> list[Row]:
     """One episode for every key, before its first action."""
     rows = []
     for index, key in enumerate(keys):
-        episode = environment.episode(key)
-        first = list(episode.first)
-        row = Row(index, episode, stream(seed, key), first, [False] * (len(first) - 1))
-        row.log_probs = [0.0] * len(row.mask)
+        episode, first = start_of(environment, key, vocabulary)
+        row = Row(index, episode, stream(seed, key), list(first), [False] * (len(first) - 1))
+        row.log_probs, row.rewards = [0.0] * len(row.mask), [0.0] * len(row.mask)
         rows.append(row)
     return rows
+
+
+def answer_waiting(environment: Environment, rows: Sequence[Row], vocabulary: int | None = None) -> None:
+    """One call of `environment.reply` for all of these rows, whose turns are over."""
+    assert replies_together(environment)
+    steps = environment.reply([row.episode for row in rows], [row.waiting for row in rows if row.waiting is not None])
+    if not isinstance(steps, Sequence) or len(steps) != len(rows):
+        given = f"{len(steps)} steps" if isinstance(steps, Sequence) else f"{steps!r:.80} ({type(steps).__name__})"
+        raise InputError(
+            f"the environment's `reply` gave {given} for {len(rows)} waiting episodes; expected a list with one Step "
+            "for each, in their order."
+        )
+    for row, step in zip(rows, steps, strict=True):
+        row.hear(read_step(step, vocabulary))
 
 
 def finished(rows: Sequence[Row], keys: Sequence[Key], device: torch.device) -> Batch:
@@ -275,11 +327,29 @@ def says_stop(stop_strings: Sequence[str], text: Callable[[Sequence[int]], str] 
         tokens *= 2
 
 
-def close_ranks(alive: Sequence[bool]) -> list[int]:
-    """Which row stands where once the others are gone: the last ones step into the gaps, the rest stay."""
-    left = sum(alive)
-    movers = iter([place for place in range(left, len(alive)) if alive[place]][::-1])
-    return [place if alive[place] else next(movers) for place in range(left)]
+def close_ranks(alive: Sequence[bool], waiting: Sequence[bool] = ()) -> list[int]:
+    """Which row stands where once the others are gone: the last ones step into the gaps, the rest stay.
+
+    waiting: those that stay and stand behind all others; as few as possible change their places
+    """
+    waits = waiting or [False] * len(alive)
+    kinds = [alive[place] and ("waits" if waits[place] else "runs") for place in range(len(alive))]
+    order, start = list[int](), 0
+    for kind in ("runs", "waits"):
+        places = range(start, start + kinds.count(kind))
+        movers = iter([place for place, each in enumerate(kinds) if each == kind and place not in places][::-1])
+        order += [place if kinds[place] == kind else next(movers) for place in places]
+        start = places.stop
+    return order
+
+
+def arranged(rows: list[Row], decoder: Decoder) -> list[Row]:
+    """The episodes that go on, those that run in front of those that wait; the decoder's slots follow."""
+    order = close_ranks([row.finish is None for row in rows], [row.waiting is not None for row in rows])
+    if order == list(range(len(rows))):
+        return rows
+    decoder.keep(order)
+    return [rows[place] for place in order]
 
 
 def _supports(rows: Sequence[Row]) -> Tensor:

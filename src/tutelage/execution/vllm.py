@@ -16,7 +16,7 @@ from torch import Tensor
 from tutelage.data.errors import InputError
 from tutelage.environments.language import Language
 from tutelage.execution.engine import Engine, EngineSettings, Said, refuse_missing
-from tutelage.execution.native import Row, SamplingSettings, begun, finished, says_stop
+from tutelage.execution.native import Row, SamplingSettings, answer_waiting, begun, finished, says_stop
 from tutelage.formulas import sampling
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import Batch, Environment, Key, SamplerMismatchError
@@ -87,13 +87,16 @@ class VLLMSampler:
     @torch.no_grad()
     def _sample(self, environment: Environment, keys: Sequence[Key], settings: SamplingSettings) -> Batch:
         engine = self._running()
-        rows = begun(environment, keys, self.seed)
+        rows = begun(environment, keys, self.seed, self.vocabulary)
         talking = {str(row.index): row for row in rows}
         try:
             for row in rows:
                 self._ask(engine, row, settings)
             while talking:
-                self._listen(engine, talking, settings)
+                if all(row.waiting is not None for row in talking.values()):
+                    self._answer(engine, environment, talking, settings)
+                else:
+                    self._listen(engine, environment, talking, settings)
         finally:
             engine.forget(list(talking))  # where something went wrong, the next sample begins with none of these
         return finished(rows, keys, self.device)
@@ -105,17 +108,35 @@ class VLLMSampler:
             weakref.finalize(self, self.engine.close)
         return self.engine
 
-    def _listen(self, engine: Engine, talking: dict[str, Row], settings: SamplingSettings) -> None:
-        """One step of the engine; whose turn it ended is asked for the next one, or leaves `talking`."""
+    def _listen(
+        self, engine: Engine, environment: Environment, talking: dict[str, Row], settings: SamplingSettings
+    ) -> None:
+        """One step of the engine; whose turn it ended waits, is asked for the next one, or leaves `talking`."""
         for said in engine.step():
             row = talking[said.name]
-            if not self._hear(said, row, settings):
+            stopped = self._hear(said, row, settings)
+            if stopped is None:
                 continue
             engine.forget([said.name])  # a stop string ends a turn that the engine would go on with
-            if row.finish is None:
-                self._ask(engine, row, settings)
-            else:
-                del talking[said.name]
+            row.end_turn(stopped, environment, self.vocabulary)
+            if row.waiting is None:
+                self._go_on(engine, row, talking, settings)
+
+    def _answer(
+        self, engine: Engine, environment: Environment, talking: dict[str, Row], settings: SamplingSettings
+    ) -> None:
+        """Every episode waits: the environment answers all of them in one call."""
+        rows = list(talking.values())
+        answer_waiting(environment, rows, self.vocabulary)
+        for row in rows:
+            self._go_on(engine, row, talking, settings)
+
+    def _go_on(self, engine: Engine, row: Row, talking: dict[str, Row], settings: SamplingSettings) -> None:
+        """An episode whose turn was answered is asked for the next one, or leaves `talking`."""
+        if row.finish is None:
+            self._ask(engine, row, settings)
+        else:
+            del talking[str(row.index)]
 
     def _ask(self, engine: Engine, row: Row, settings: SamplingSettings) -> None:
         """The next turn of this episode."""
@@ -139,17 +160,16 @@ class VLLMSampler:
             logprobs=choices_asked(settings, self.vocabulary),
         )
 
-    def _hear(self, said: Said, row: Row, settings: SamplingSettings) -> bool:
-        """Whether the turn is over with these tokens; then the environment has had its say."""
+    def _hear(self, said: Said, row: Row, settings: SamplingSettings) -> bool | None:
+        """Whether the turn that is over with these tokens ended by itself; None where it goes on."""
         for token, choices in zip(said.tokens, said.choices, strict=True):
             row.say(token, choices[token], self._support(choices, len(row.turn), settings))
             stopped = token in self.stop_tokens or says_stop(settings.stop_strings, self.text, row.turn)
             if stopped or len(row.turn) >= settings.max_new_tokens:
-                row.give_the_floor(stopped)
-                return True
+                return stopped
         if said.over:
             raise RuntimeError(f"vLLM ended a turn after {len(row.turn)} tokens, without a stop and below the limit")
-        return False
+        return None
 
     def _support(self, choices: Mapping[int, float], place: int, settings: SamplingSettings) -> Tensor | None:
         """[⌈V/8⌉] packed: what could be chosen from, or None for every token."""

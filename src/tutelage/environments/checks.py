@@ -1,0 +1,144 @@
+"""Checks of what a text environment gives: before a run, that it can be sampled at all; at every turn, its answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from operator import index
+from typing import Any, TypeGuard
+
+from tutelage.data.errors import InputError
+from tutelage.trajectory import Environment, Finish, Key, RepliesTogether, Step
+
+LOOKED_AT = 10_000  # starts that are read before a run
+
+
+class NonFiniteReward(InputError, FloatingPointError):
+    """The environment paid NaN or an infinity."""
+
+
+def read_tokens(tokens: Any, what: str, vocabulary: int | None = None) -> tuple[int, ...]:
+    """The tokens of a list, tuple, array or tensor [n] as ints.
+
+    what: names them in messages, such as "the other side's answer 2 of 8"
+    vocabulary: tokens that the policy knows, where that is known
+    raises InputError: where it is no sequence of whole numbers, or one lies outside of range(vocabulary)
+    """
+    if hasattr(tokens, "tolist"):
+        tokens = tokens.tolist()
+    if isinstance(tokens, (str, bytes)) or not isinstance(tokens, Sequence):
+        raise InputError(
+            f"{what} is {tokens!r:.80} ({type(tokens).__name__}); expected a list of tokens (whole numbers)."
+        )
+    found = []
+    for token in tokens:
+        try:
+            found.append(index(token))
+        except TypeError:
+            raise InputError(
+                f"{what} holds {token!r:.80} ({type(token).__name__}); expected tokens, which are whole numbers. Texts "
+                "become tokens by `codec.prompt` or a tokenizer."
+            ) from None
+    outside = [token for token in found if token < 0 or (vocabulary is not None and token >= vocabulary)]
+    if outside:
+        known = "0 and above" if vocabulary is None else f"0 to {vocabulary - 1}, which the policy's model knows"
+        raise InputError(f"{what} holds the token {outside[0]}; expected tokens from {known}.")
+    return tuple(found)
+
+
+def read_step(step: Any, vocabulary: int | None = None) -> Step:
+    """A step of a text environment, its observation as a tuple of ints and its reward as a float.
+
+    raises InputError: where it is no `Step`, its observation is no tokens, it neither answers nor ends the episode, or
+        its reward is not one number; NonFiniteReward (a FloatingPointError, too) where that is NaN or infinite
+    """
+    if not isinstance(step, Step):
+        raise InputError(
+            f"the environment answered a turn with {step!r:.80} ({type(step).__name__}); expected a "
+            "tutelage.trajectory.Step(observation, reward, finish)."
+        )
+    if step.finish is not None and not isinstance(step.finish, Finish):
+        raise InputError(f"a step's finish is {step.finish!r:.80}; expected None or a tutelage.trajectory.Finish.")
+    heard = read_tokens(step.observation, "the observation of a step", vocabulary)
+    if step.finish is None and not heard:
+        raise InputError(
+            "the environment neither answered nor ended the episode after a turn: a step's observation is empty and "
+            "its finish is None. Give at least one token (the end of its turn, for instance), or a Finish."
+        )
+    return Step(heard, read_reward(step.reward), step.finish)
+
+
+def read_reward(reward: Any) -> float:
+    """What a turn was paid: a Python or NumPy number, or a tensor or array without dimensions."""
+    if getattr(reward, "shape", None) == ():
+        reward = reward.item()
+    if not isinstance(reward, Real):
+        raise InputError(
+            f"the environment paid {reward!r:.80} ({type(reward).__name__}) for a turn; expected one number a step "
+            "(it stands at the turn's last token). A reward for each token is given by the score of the task."
+        )
+    if not math.isfinite(reward):
+        raise NonFiniteReward(f"the environment paid {float(reward)} for a turn; expected a finite number.")
+    return float(reward)
+
+
+def start_of(environment: Environment, key: Key, vocabulary: int | None = None) -> tuple[Any, tuple[int, ...]]:
+    """(an episode before its first turn, the tokens that it starts with); InputError where it cannot be played."""
+    if not callable(getattr(environment, "episode", None)):
+        raise InputError(
+            f"{_named(environment)} has no method `episode(key)`; expected an environment as docs/environments.md "
+            "describes it."
+        )
+    episode = environment.episode(key)
+    missing = [name for name in ("first", "step") if not hasattr(episode, name)]
+    if missing:
+        raise InputError(
+            f"the episode that {_named(environment)} gives for {key} ({type(episode).__name__}) has no "
+            f"{' and no '.join(f'`{name}`' for name in missing)}; expected the tokens `first` and a method "
+            "`step(turn)`."
+        )
+    first = read_tokens(episode.first, f"the beginning (`first`) of the episode for {key}", vocabulary)
+    if not first:
+        raise InputError(
+            f"the episode for {key} begins with no tokens (`first` is empty), so there is no state to act in. Give it "
+            "at least one token."
+        )
+    return episode, first
+
+
+def refuse_unusable_environment(
+    environment: Any, new_tokens: int = 0, context_tokens: int | None = None, name: str = ""
+) -> None:
+    """InputError where a text environment lacks something or where a beginning leaves no room for a turn.
+
+    new_tokens, context_tokens: of a turn and of the model, where the model's length is limited
+    name: of the environment in messages, such as "--environment mine:make"
+    Of more than LOOKED_AT starts the first ones are looked at.
+    """
+    what = name or _named(environment)
+    missing = [each for each in ("episode", "__len__") if not callable(getattr(environment, each, None))]
+    if missing:
+        raise InputError(
+            f"{what} is a {type(environment).__name__} without {' and '.join(missing)}; expected `episode(key)` and "
+            "`__len__()`, the number of its starts (docs/environments.md)."
+        )
+    starts = len(environment)
+    if starts == 0:
+        raise InputError(f"{what} has no start: its length is 0. Expected at least one, for `key.prompt` to name.")
+    for prompt in range(min(starts, LOOKED_AT)):
+        _, first = start_of(environment, Key(0, prompt))
+        if context_tokens is not None and len(first) + new_tokens > context_tokens:
+            raise InputError(
+                f"{what}: start {prompt + 1} has {len(first)} tokens and a turn may have {new_tokens}, but the model's "
+                f"context is {context_tokens} tokens. Shorten the beginning, or lower --max-new-tokens."
+            )
+
+
+def replies_together(environment: Any) -> TypeGuard[RepliesTogether]:
+    """Whether the environment answers all episodes that wait in one call."""
+    return callable(getattr(environment, "reply", None))
+
+
+def _named(environment: Any) -> str:
+    return f"the environment {type(environment).__name__}"

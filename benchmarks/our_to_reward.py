@@ -43,7 +43,7 @@ def main() -> None:
     learner = LocalLearner({"policy": (policy.parameters(), rate), "value": (value.parameters(), rate)})
     watch = Watch(asked["target"], asked["budget_s"])
     for step in count():
-        batch = sampler.sample(environment, prompt_keys(len(environment.prompts), config, step))
+        batch = sampler.sample(environment, prompt_keys(len(environment), config, step))
         score_BT = score(batch)
         watch.saw(*codec.prompts_and_responses(batch))
         if watch.done:

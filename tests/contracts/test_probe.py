@@ -13,6 +13,7 @@ from tests.resuming import without_times
 from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data.tokens import Codec
 from tutelage.doctor.chart import read_stage
+from tutelage.environments.language import Language
 from tutelage.execution.native import SamplingSettings
 from tutelage.policies.language import LanguagePolicy
 from tutelage.rewards.language import TextScore
@@ -87,7 +88,7 @@ def test_a_probe_that_would_cost_much_is_looked_at_seldom_but_first_and_last(tra
 
 @pytest.mark.parametrize("count", [1, 3, 4, 1000, 1_000_003])
 def test_prompts_of_a_probe_are_different_ones_from_all_over_the_list(count):
-    keys = probe_keys(Numbered(count), 4)
+    keys = probe_keys(Language(Numbered(count)), 4)
     places = [key.prompt for key in keys]
     assert len(set(places)) == min(4, count) and len(keys) == len({key.step for key in keys}) * len(keys)
     if count >= 1000:
@@ -95,8 +96,8 @@ def test_prompts_of_a_probe_are_different_ones_from_all_over_the_list(count):
 
 
 def test_no_prompt_stands_twice_in_a_probe():
-    assert [key.prompt for key in probe_keys([(1,), (1,), (1,), (2,), (1,)], 4)] == [0, 3]
-    assert probe_keys([(1,)], 0) == ()
+    assert [key.prompt for key in probe_keys(Language([(1,), (1,), (1,), (2,), (1,)]), 4)] == [0, 3]
+    assert probe_keys(Language([(1,)]), 0) == ()
 
 
 class Numbered:

@@ -9,6 +9,7 @@ import torch
 import tyro
 
 from tutelage.algorithms.ppo import PPO, PPOConfig
+from tutelage.commands.text_environment import load_make, make_environment, score_nothing
 from tutelage.data import sources
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec, written
@@ -30,7 +31,7 @@ from tutelage.training.engine import engine_of
 from tutelage.training.models import critic_of, language_models
 from tutelage.training.speaker import Speaker
 from tutelage.training.train import train
-from tutelage.trajectory import Batch, Task
+from tutelage.trajectory import Batch, Task, TextEnvironment
 
 LOOKED_BACK_AT = 32  # demonstrations whose likelihood is watched
 SAMPLERS = {"vllm": "tutelage.execution.vllm:VLLMSampler"}  # loaded where one is asked for
@@ -43,10 +44,13 @@ class PPOJob:
 
     model: str
     """Model folder or hub id of the policy; as it is loaded, an adapter included, it is the reference."""
-    data: str
-    """File, folder or hub id of prompts."""
-    reward: str
-    """Folder of a reward model or an ensemble, or module:function: (prompts, responses) -> numbers."""
+    data: str = ""
+    """File, folder or hub id of prompts; only an --environment may do without."""
+    reward: str = ""
+    """Folder of a reward model or an ensemble, or module:function: (prompts, responses) -> numbers; only an
+    --environment that pays may do without."""
+    environment: str = ""
+    """module:function of your own text environment: (codec, prompts) -> environment; "": one reply to each prompt."""
     held_out_reward: str = ""
     """A second reward, from labels that the first did not see, for --stop-at-peak; nothing is optimised against it."""
     demonstrations: str = ""
@@ -74,7 +78,7 @@ class PPOJob:
 
 
 def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
-    refuse_unusable(job.reward, job.judging)
+    refuse_incomplete(job)
     if job.held_out_reward:
         refuse_unusable(job.held_out_reward, flag="--held-out-reward")
     device = device_of(job.device)
@@ -86,21 +90,47 @@ def ppo_job(job: PPOJob, run: Run) -> dict[str, Any]:
         raise InputError(f"--top-k {job.top_k} --top-p {job.top_p}: expected 0 or more, and above 0 up to 1.")
     sampling = SamplingSettings(job.max_new_tokens, top_k=job.top_k, top_p=job.top_p)
     speaker = Speaker(policy, codec, sampling, engine=engine)
-    prompts, report = sources.prompts(job.data, codec)
-    environment = speaker.environment(prompts, context_tokens(model))
-    score, classifier = scorer(job.reward, codec, device, job.judging, job.trust)
+    environment, counts = environment_of(job, speaker, context_tokens(model))
+    score, classifier = score_nothing, None
+    if job.reward:
+        score, classifier = scorer(job.reward, codec, device, job.judging, job.trust)
     critic = critic_of(speaker.policy, None if job.value_head else classifier)
 
     def look(step: int, batch: Batch, score_BT: torch.Tensor) -> list[dict[str, Any]]:
         asked, replied = codec.prompts_and_responses(batch.select(range(min(4, len(batch)))))
-        scores = score_BT.sum(dim=1).tolist()
+        scores = (score_BT + batch.rewards_BT).sum(dim=1).tolist()
         return [{"prompt": p, "response": r, "score": s} for p, r, s in zip(asked, replied, scores, strict=False)]
 
     held_out = scorer(job.held_out_reward, codec, device, trust=job.trust)[0] if job.held_out_reward else None
     task, models = Task(environment, score, held_out=held_out), language_models(speaker, critic)
     beside = Callbacks(look, looked_back_at(job, codec, model, device))
     weights_of_step = train(PPO, job.settings, task, models, engine, run, beside)
-    return {**report.counts(), "steps": run.step_count(), "weights_of_step": weights_of_step, **run.latest}
+    return {**counts, "steps": run.step_count(), "weights_of_step": weights_of_step, **run.latest}
+
+
+def refuse_incomplete(job: PPOJob) -> None:
+    """What can be said before any model is loaded: InputError where data, reward or environment is missing or unfit."""
+    if job.environment:
+        load_make(job.environment)
+    elif not (job.data and job.reward):
+        missing = [flag for flag, value in (("--data", job.data), ("--reward", job.reward)) if not value]
+        raise InputError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. Give prompts and a reward, or an "
+            "--environment of your own, which may do without either."
+        )
+    if job.reward:
+        refuse_unusable(job.reward, job.judging)
+
+
+def environment_of(job: PPOJob, speaker: Speaker, context: int | None) -> tuple[TextEnvironment, dict[str, Any]]:
+    """(where the policy acts, what was read and dropped of --data)."""
+    prompts, counts = list[str](), dict[str, Any]()
+    if job.data:
+        prompts, report = sources.prompts(job.data, speaker.codec)
+        counts = report.counts()
+    if not job.environment:
+        return speaker.environment(prompts, context), counts
+    return make_environment(job.environment, speaker.codec, prompts, job.max_new_tokens, context), counts
 
 
 def looked_back_at(job: PPOJob, codec: Codec, model: Any, device: torch.device) -> Batch | None:

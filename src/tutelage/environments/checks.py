@@ -9,7 +9,7 @@ from operator import index
 from typing import Any, TypeGuard
 
 from tutelage.data.errors import InputError
-from tutelage.trajectory import Environment, Finish, Key, RepliesTogether, Step
+from tutelage.trajectory import Environment, Finish, Key, RepliesTogether, Step, TextEnvironment
 
 LOOKED_AT = 10_000  # starts that are read before a run
 
@@ -126,13 +126,17 @@ def refuse_unusable_environment(
     starts = len(environment)
     if starts == 0:
         raise InputError(f"{what} has no start: its length is 0. Expected at least one, for `key.prompt` to name.")
-    for prompt in range(min(starts, LOOKED_AT)):
-        _, first = start_of(environment, Key(0, prompt))
+    for prompt, first in enumerate(first_starts(environment)):
         if context_tokens is not None and len(first) + new_tokens > context_tokens:
             raise InputError(
                 f"{what}: start {prompt + 1} has {len(first)} tokens and a turn may have {new_tokens}, but the model's "
                 f"context is {context_tokens} tokens. Shorten the beginning, or lower --max-new-tokens."
             )
+
+
+def first_starts(environment: TextEnvironment) -> list[tuple[int, ...]]:
+    """The tokens that episodes start with, of the first LOOKED_AT starts."""
+    return [start_of(environment, Key(0, prompt))[1] for prompt in range(min(len(environment), LOOKED_AT))]
 
 
 def replies_together(environment: Any) -> TypeGuard[RepliesTogether]:

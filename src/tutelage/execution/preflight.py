@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
-from tutelage.environments.language import Language
+from tutelage.environments.checks import first_starts, refuse_unusable_environment
 from tutelage.execution.exact_parity import in_full_precision
 from tutelage.formulas.parity import MEAN_ROUNDINGS, ParityGap, parity_gap
 from tutelage.models.causality import loaded_as, log_probs_of
 from tutelage.models.pretrained import free_bytes
 from tutelage.policies.language import LanguagePolicy
-from tutelage.trajectory import ActorCritic, Batch, Key, LogProbs, Sampler, Score
+from tutelage.trajectory import ActorCritic, Batch, Key, LogProbs, Sampler, Score, TextEnvironment
 
 PROBE_STEP = 2**32 - 64  # no training step: its random streams are its own
 PROBE_EPISODES = 16
@@ -53,7 +53,7 @@ class Flight:
     actor_critic: ActorCritic
     reference: LogProbs
     sampler: Sampler
-    environment: Language
+    environment: TextEnvironment
     score: Score
     codec: Codec
     stop_tokens: Sequence[int]
@@ -63,7 +63,7 @@ class Flight:
     episodes: int = PROBE_EPISODES
 
     def keys(self, step: int, episodes: int) -> list[Key]:
-        prompts = len(self.environment.prompts)
+        prompts = len(self.environment)
         return [Key(step, number % prompts, number // prompts) for number in range(episodes)]
 
     @property
@@ -128,7 +128,10 @@ def preflight(flight: Flight, tell: Callable[[Finding], None] = lambda finding: 
     """Every check on one probe, in the order in which their failures explain each other.
 
     tell: hears each finding as soon as it is made; the first is that the probe was drawn
+
+    raises InputError: where the environment cannot be sampled at all (`refuse_unusable_environment`)
     """
+    refuse_unusable_environment(flight.environment)
     began = time.monotonic()
     probe = Probe(flight)
     tell(Finding(None, f"{len(probe.batch)} replies drawn", name="the probe", seconds=time.monotonic() - began))
@@ -300,11 +303,11 @@ def an_end_can_be_reached(flight: Flight, probe: Probe) -> Finding:
 
 
 def one_beginning(flight: Flight, probe: Probe) -> Finding:
-    begin = flight.codec.tokenizer.bos_token_id
-    doubled = sum(list(each[:2]) == [begin, begin] for each in flight.environment.prompts) if begin is not None else 0
+    begin, starts = flight.codec.tokenizer.bos_token_id, first_starts(flight.environment)
+    doubled = sum(each[:2] == (begin, begin) for each in starts) if begin is not None else 0
     return Finding(
         doubled == 0,
-        f"{doubled} of {len(flight.environment.prompts)} prompts begin with it twice",
+        f"{doubled} of {len(starts)} prompts begin with it twice",
         "the chat template writes one already: tokenize its text without special tokens",
     )
 
@@ -361,16 +364,17 @@ def reward_is_deterministic(flight: Flight, probe: Probe) -> Finding:
 
 
 def reward_is_not_constant(flight: Flight, probe: Probe) -> Finding:
-    scores = probe.score_BT.sum(dim=1)
+    scores = (probe.score_BT + probe.batch.rewards_BT).sum(dim=1)
     for further in range(FURTHER_PROBES):
         if len(scores.unique()) > 1:
             break
         drawn = flight.sampler.sample(flight.environment, flight.keys(PROBE_STEP + 2 + further, flight.episodes))
-        scores = torch.cat([scores, flight.score(drawn).sum(dim=1)])
+        scores = torch.cat([scores, (flight.score(drawn) + drawn.rewards_BT).sum(dim=1)])
     return Finding(
         len(scores.unique()) > 1,
         f"deviation {float(scores.std(unbiased=False)):.2g} over {len(scores)} replies",
-        "a reward that says the same of every reply teaches nothing: check what it is given",
+        "a reward that says the same of every reply teaches nothing: check what it is given (--reward), or let the "
+        "environment pay (Step.reward)",
     )
 
 

@@ -101,10 +101,11 @@ def _imported(name: str, module_name: str, flag: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             file = f"{module_name.replace('.', '/')}.py"
+            folders = "(A reward model is given as its folder, a function as module:function.)"
+            folders = "" if flag == "--environment" else folders
             raise InputError(
                 f"{flag} {name}: there is no {file} in {Path.cwd()}, and no module {module_name} is installed. Write "
-                f"the function into {file} here, or start tutelage in the folder that holds it. (A reward model is "
-                "given as its folder, a function as module:function.)"
+                f"the function into {file} here, or start tutelage in the folder that holds it. {folders}".rstrip()
             ) from error
         raise InputError(
             f"{flag} {name}: {module_name} was found, but importing it failed{_place(error)}: {error}. Install what it "

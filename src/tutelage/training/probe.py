@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from tutelage.data.tokens import Codec
 from tutelage.formulas import kl
 from tutelage.runs.checkpoints import RANDOM
 from tutelage.training.token_rows import token_columns
-from tutelage.trajectory import ActorCritic, Key, LogProbs, Sampler, Score
+from tutelage.trajectory import ActorCritic, Key, LogProbs, Sampler, Score, TextEnvironment
 
 PROMPTS = 4
 PROBE_STEP = 2**32 - 128  # no training step: its random streams are its own, and the same ones every time
@@ -35,7 +34,7 @@ class Probe:
     every: int
     last: int
     sampler: Sampler
-    environment: Any
+    environment: TextEnvironment
     score: Score
     critic: ActorCritic
     reference: LogProbs
@@ -56,7 +55,8 @@ class Probe:
         old, reference_BT = remembered(self.critic, self.reference, batch, self.tokens_at_once)
         log_ratios_BT = kl.k1(old.log_probs_BT, reference_BT).masked_fill(~batch.mask_BT, 0.0)
         read = batch.with_extras(log_ratios=log_ratios_BT, old_values=old.values_BS)
-        texts = zip(*self.codec.prompts_and_responses(batch), score_BT.sum(dim=1).tolist(), strict=True)
+        paid_B = (score_BT + batch.rewards_BT).sum(dim=1)
+        texts = zip(*self.codec.prompts_and_responses(batch), paid_B.tolist(), strict=True)
         return [
             {
                 "probe": place,
@@ -69,15 +69,16 @@ class Probe:
         ]
 
 
-def probe_keys(prompts: Sequence[Sequence[int]], count: int) -> tuple[Key, ...]:
-    """`count` different prompts from all over the list, or as many as there are among 8 · count places."""
-    places = range(0, len(prompts), max(1, len(prompts) // (8 * count))) if count else range(0)
-    by_tokens: dict[tuple[int, ...], int] = {}
-    for start in range(min(8, len(places))):
-        for place in places[start::8]:
+def probe_keys(environment: TextEnvironment, count: int) -> tuple[Key, ...]:
+    """`count` episodes of different starts from all over the environment, or as many as 8 · count places hold."""
+    starts = len(environment)
+    keys = [Key(PROBE_STEP, place) for place in range(0, starts, max(1, starts // (8 * count)))] if count else []
+    by_tokens: dict[tuple[int, ...], Key] = {}
+    for start in range(min(8, len(keys))):
+        for key in keys[start::8]:
             if len(by_tokens) < count:
-                by_tokens.setdefault(tuple(prompts[place]), place)
-    return tuple(Key(PROBE_STEP, place) for place in sorted(by_tokens.values()))
+                by_tokens.setdefault(tuple(environment.episode(key).first), key)
+    return tuple(sorted(by_tokens.values()))
 
 
 def steps_between(config: PPOConfig, prompts: int) -> int:

@@ -25,7 +25,7 @@ def watched(config: Any, task: Task, parts: Any, callbacks: Callbacks, run: Run)
     models, samples = parts.models, list[Mapping[str, Any]]()
     environment: Any = task.environment
     probe = Probe(
-        keys=probe_keys(environment.prompts, callbacks.probes),
+        keys=probe_keys(environment, callbacks.probes),
         every=steps_between(config, callbacks.probes),
         last=config.steps - 1,
         sampler=parts.sampler,

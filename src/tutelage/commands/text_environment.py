@@ -1,0 +1,63 @@
+"""`--environment module:make`: a text environment of the user's own, made by a function of codec and prompts."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.data.errors import InputError
+from tutelage.data.tokens import Codec
+from tutelage.environments.checks import refuse_unusable_environment
+from tutelage.rewards.functions import load_function, refuse_bare_module
+from tutelage.trajectory import Batch, TextEnvironment
+
+FLAG = "--environment"
+
+
+def load_make(name: str) -> Callable[[Codec, list[str]], Any]:
+    """The function that `module:function` names, which must take (codec, prompts); InputError where it does not."""
+    refuse_bare_module(name, FLAG)
+    make = load_function(name, FLAG)
+    try:
+        inspect.signature(make).bind(None, [])
+    except TypeError as error:
+        raise InputError(
+            f"{FLAG} {name}: the function cannot be called with (codec, prompts): {error}. Define it as "
+            "`def make(codec, prompts)`, returning a text environment."
+        ) from error
+    except ValueError:  # some functions written in C do not tell their signature
+        pass
+    return make
+
+
+def make_environment(
+    name: str, codec: Codec, prompts: Sequence[str], new_tokens: int, context_tokens: int | None
+) -> TextEnvironment:
+    """What `module:make` returns for the policy's codec and the texts of --data.
+
+    new_tokens, context_tokens: a turn's at most, and the model's, None where it has no limit
+    raises InputError: where the function is not found or fails, or returns no environment that can be sampled
+    """
+    make = load_make(name)
+    try:
+        environment = make(codec, list(prompts))
+    except InputError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"{FLAG} {name}: the function raised {type(error).__name__} ({frame.filename}, line {frame.lineno}): "
+            f"{error}. It was given the codec and {len(prompts)} prompts, and must return a text environment."
+        ) from error
+    refuse_unusable_environment(environment, new_tokens, context_tokens, f"{FLAG} {name}")
+    return environment
+
+
+def score_nothing(batch: Batch) -> Tensor:
+    """[B, T] zeros: the score of a task whose environment pays."""
+    return torch.zeros_like(batch.rewards_BT)

@@ -25,6 +25,7 @@ from tutelage.training.engine import LOCAL
 from tutelage.training.models import critic_of, language_models
 from tutelage.training.probe import probe_keys, steps_between
 from tutelage.training.speaker import Speaker
+from tutelage.training.train import train
 from tutelage.trajectory import Task
 
 PROMPTS = ["ab ", "cd ", "ef ", "gh ", "ab ", "cd "]
@@ -44,7 +45,7 @@ def trained(tiny_llama, tiny_classifier, tmp_path):
     """probes -> (the run, the weights after it), each from the same beginning."""
     begun = {name: value.clone() for name, value in tiny_llama.state_dict().items()}
 
-    def train(probes, steps=4, trajectories=16):
+    def train_with(probes, steps=4, trajectories=16):
         tiny_llama.load_state_dict(begun)
         codec = Codec(letters_tokenizer(pad_token="<eos>"))
         config = PPOConfig(steps=steps, trajectories=trajectories, learning_rate=1e-3, epochs=1)
@@ -57,7 +58,7 @@ def trained(tiny_llama, tiny_classifier, tmp_path):
         train(PPO, config, task, language_models(speaker, critic), LOCAL, run, beside)
         return run, {name: value.clone() for name, value in tiny_llama.state_dict().items()}
 
-    return train
+    return train_with
 
 
 def test_a_run_with_a_probe_has_the_bits_of_one_without(trained):

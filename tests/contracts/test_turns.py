@@ -16,6 +16,7 @@ from tutelage.environments.checks import refuse_unusable_environment
 from tutelage.environments.dialogue import Dialogue, each_alone
 from tutelage.environments.language import Language
 from tutelage.execution import decoding
+from tutelage.execution.cpu import recorded_step
 from tutelage.execution.native import NativeSampler, SamplingSettings, close_ranks
 from tutelage.policies.language import Frozen, LanguagePolicy, SharedCritic
 from tutelage.trajectory import Finish, Key, Step, Turn
@@ -84,7 +85,7 @@ def test_no_token_is_read_twice(tiny_policy, monkeypatch):
     sampler = NativeSampler(tiny_policy, [STOP], 3, SamplingSettings(max_new_tokens=5, min_new_tokens=5))
     environment = Dialogue(PROMPTS, each_alone(answers), turns=4)
     sampler.sample(environment, KEYS)  # whether slots fit this model, and whether they agree with it, is found out once
-    monkeypatch.setattr(decoding, "WORTH_TRACING", 10**9)  # a recorded step does not call the module
+    monkeypatch.setattr(recorded_step, "WORTH_TRACING", 10**9)  # a recorded step does not call the module
     read = []
     hook = tiny_policy.model.model.register_forward_pre_hook(
         lambda module, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True

@@ -62,6 +62,10 @@ class Codec:
             raise InputError("an empty prompt has no tokens, so there is no state to act in. Drop it or give it text.")
         return tokens
 
+    def utterance(self, text: str) -> list[int]:
+        """Tokens of a text that stands after others, such as an answer in a dialogue: no special tokens around it."""
+        return encode(self.tokenizer, self.controls, text, special=False)
+
     def _ends(self, tokens: Sequence[int]) -> int:
         """How many stop tokens stand at the end."""
         return next((count for count, each in enumerate(reversed(tokens)) if each not in self.stop_tokens), len(tokens))

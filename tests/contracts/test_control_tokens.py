@@ -11,7 +11,7 @@ import pytest
 from tests.tiny_tokenizers import beginning, byte_level, unigram
 
 from tutelage.commands.chat import as_prompt
-from tutelage.data import sources, talks
+from tutelage.data import preferences, sources, talks
 from tutelage.data.control_tokens import TemplateText, as_value, control_ids
 from tutelage.data.errors import InputError
 from tutelage.data.files import Row
@@ -126,7 +126,7 @@ def test_every_reader_of_training_data(codec, text, tmp_path):
         {"prompt": "is", "responses": [text, "is"], "choice": 0},
         {"prompt": f"is {text}", "completion": text, "label": True},
     ]
-    for question in sources.comparisons(put(tmp_path, pairs), codec)[0]:
+    for question in preferences.comparisons(put(tmp_path, pairs), codec)[0]:
         for response in question.responses:
             own = ["<|im_end|>"] if isinstance(response, TemplateText) else []
             assert controls(codec, codec.pair(question.prompt, response)[1]) == [*own, "</s>"]
@@ -181,6 +181,6 @@ def test_a_prompt_of_a_template_is_stored_as_its_talk_and_read_as_the_same_token
     [again] = sources.prompts(put(tmp_path, [{"prompt": as_value(prompt)}]), codec)[0]
     assert codec.prompt(again) == codec.prompt(prompt)
     record = {"context": context_of(prompt).row(), "candidates": [{"id": "x", "text": "a"}, {"id": "y", "text": "is"}]}
-    [question] = sources.comparisons(put(tmp_path, [{**record, "verdict": {"choice": "x"}}]), codec)[0]
+    [question] = preferences.comparisons(put(tmp_path, [{**record, "verdict": {"choice": "x"}}]), codec)[0]
     assert codec.prompt(question.prompt) == codec.prompt(prompt)
     assert as_value("where </s>") == "where </s>" and context_of("is").prompt == "is"

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 from tests.conftest import letters_tokenizer
 
-from tutelage.data import sources
+from tutelage.data import preferences, sources
 from tutelage.data.csv_cells import protect, read_cell, unprotect
 from tutelage.data.files import ReadReport, read_rows
 from tutelage.data.pairs import pairs
@@ -68,7 +68,7 @@ def test_the_readers_of_training_data_see_what_was_exported(tmp_path, codec):
     texts = [text for text in TEXTS if text.strip()]
     path = str(tmp_path / "pairs.csv")
     write_csv(tmp_path / "pairs.csv", [{"prompt": "=a", "chosen": text, "rejected": "- no"} for text in texts])
-    questions, _ = sources.comparisons(path, codec)
+    questions, _ = preferences.comparisons(path, codec)
     assert [each.responses for each in questions] == [(text, "- no") for text in texts]
     assert {each.prompt for each in questions} == {"=a"}
     assert [each.candidates[0].text for each in pairs(path, ReadReport())] == texts
@@ -92,7 +92,7 @@ def test_a_talk_in_a_cell_is_a_talk_again(tmp_path, codec):
     write_csv(tmp_path / "talks.csv", rows)
     write_lines(tmp_path / "talks.jsonl", rows)
     assert [dict(row.fields) for row in read_rows(str(tmp_path / "talks.csv"))] == rows
-    read = [sources.comparisons(str(tmp_path / name), codec)[0] for name in ("talks.csv", "talks.jsonl")]
+    read = [preferences.comparisons(str(tmp_path / name), codec)[0] for name in ("talks.csv", "talks.jsonl")]
     assert read[0] == read[1]
 
 
@@ -111,7 +111,7 @@ def test_our_own_table_is_read_as_its_records(tmp_path, codec):
     for name, write in {"t.csv": write_csv, "t.jsonl": write_lines, "t.parquet": write_parquet}.items():
         write(tmp_path / name, [row])
         path = str(tmp_path / name)
-        [question] = sources.comparisons(path, codec)[0]
+        [question] = preferences.comparisons(path, codec)[0]
         assert (question.prompt, question.responses, question.choice) == ("=a", ("-b", "'=c"), 1)
         assert [each.text for each in next(pairs(path, ReadReport())).candidates] == ["-b", "'=c"]
         assert [each.text for each in next(replies(path, ReadReport())).candidates] == ["-b", "'=c"]

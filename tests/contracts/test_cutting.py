@@ -11,7 +11,7 @@ from tests.tiny_tokenizers import byte_level, unigram
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tutelage.data import sources
+from tutelage.data import preferences, sources
 from tutelage.data.letters import can_cut, last_cut, next_cut
 from tutelage.data.tokens import Codec
 from tutelage.data.truncate import fit, told_apart
@@ -169,14 +169,14 @@ def test_replies_that_differ_only_where_they_are_cut_are_dropped_and_counted(tmp
         {"prompt": "is it?", "chosen": " Yes.", "rejected": " No."},
         {"prompt": "is it?", "responses": [f" a{shared}", " b", f" c{shared}"], "choice": 1},
     ]
-    found, report = sources.comparisons(pairs(tmp_path, rows), codec, limit=32)
+    found, report = preferences.comparisons(pairs(tmp_path, rows), codec, limit=32)
     assert report.dropped == {"whose replies differ only where they are cut to 32 tokens": 2}
     assert report.first_place["whose replies differ only where they are cut to 32 tokens"].endswith("line 1")
     assert [each.responses[1] for each in found] == [f" Yes.{shared} no", " No."]
-    assert len(sources.comparisons(pairs(tmp_path, rows), codec)[0]) == len(rows)
+    assert len(preferences.comparisons(pairs(tmp_path, rows), codec)[0]) == len(rows)
     for question in found:
         assert fit(codec, question.prompt, question.responses[0], 32) != fit(
             codec, question.prompt, question.responses[1], 32
         )
-    everything = sources.comparisons(pairs(tmp_path, rows), codec)[0]
+    everything = preferences.comparisons(pairs(tmp_path, rows), codec)[0]
     assert told_apart(codec, everything, 32) == found and told_apart(codec, everything, None) == everything

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tests.conftest import letters_tokenizer
 
 from tutelage.algorithms.minibatches import minibatch, split_minibatches
-from tutelage.data import records, sources
+from tutelage.data import preferences, records, sources
 from tutelage.data.control_tokens import TemplateText
 from tutelage.data.errors import InputError
 from tutelage.data.split import by_prompt
@@ -91,7 +91,7 @@ def test_messages_go_through_the_models_own_template(tmp_path, chat_codec):
     split = {"prompt": talk[:1], "completion": talk[1:]}
     assert read(put(tmp_path, "b.jsonl", [split]), chat_codec) == [("u hi a ", "jk")]
     pair = {"chosen": talk, "rejected": [talk[0], {"role": "assistant", "content": "no"}]}
-    found, _ = sources.comparisons(put(tmp_path, "c.jsonl", [pair]), chat_codec)
+    found, _ = preferences.comparisons(put(tmp_path, "c.jsonl", [pair]), chat_codec)
     assert found[0].prompt == "u hi a " and found[0].responses == ("jk", "no")
     assert sources.prompts(put(tmp_path, "d.jsonl", [{"messages": talk}]), chat_codec)[0] == ["u hi a "]
 
@@ -103,7 +103,7 @@ def test_messages_without_a_template_say_what_is_missing(tmp_path, codec):
 
 def test_an_implicit_prompt_is_what_both_begin_with(tmp_path, codec):
     pairs = [{"chosen": "tell me ab", "rejected": "tell me ac"}]
-    found, _ = sources.comparisons(put(tmp_path, "a.jsonl", pairs), codec)
+    found, _ = preferences.comparisons(put(tmp_path, "a.jsonl", pairs), codec)
     assert (found[0].prompt, found[0].responses) == ("tell me ", ("ab", "ac"))
 
 
@@ -116,7 +116,7 @@ def test_hh_text_is_split_at_the_last_turn(tmp_path, codec):
         {"chosen": talk + " a", "rejected": "\n\nHuman: other\n\nAssistant: b"},
         {"chosen": talk + " a", "rejected": talk},
     ]
-    found, report = sources.comparisons(put(tmp_path, "hh.jsonl", pairs), codec)
+    found, report = preferences.comparisons(put(tmp_path, "hh.jsonl", pairs), codec)
     assert [(each.prompt, each.responses, each.pairs) for each in found] == [(talk, (" a", " b"), ((0, 1, 1.0, 0.0),))]
     assert report.counts()["rows_dropped"] == 3
     assert report.first_place["with chosen equal to rejected"].endswith("line 2")
@@ -126,16 +126,16 @@ def test_hh_text_is_split_at_the_last_turn(tmp_path, codec):
 
 def test_a_choice_among_four_and_of_two(tmp_path, codec):
     four = {"prompt": "ab ", "responses": ["a", "b", "c", "d"], "choice": 2}
-    found, _ = sources.comparisons(put(tmp_path, "a.jsonl", [four]), codec)
+    found, _ = preferences.comparisons(put(tmp_path, "a.jsonl", [four]), codec)
     assert (found[0].choice, found[0].best) == (2, 2)
     assert found[0].pairs == ((0, 2, 0.0, 0.0), (1, 2, 0.0, 0.0), (2, 3, 1.0, 0.0))
     two = {"prompt": "ab ", "responses": ["a", "b"], "choice": 1}
-    found, _ = sources.comparisons(put(tmp_path, "b.jsonl", [two]), codec)
+    found, _ = preferences.comparisons(put(tmp_path, "b.jsonl", [two]), codec)
     assert (found[0].pairs, found[0].best) == (((0, 1, 0.0, 0.0),), 1)
-    both, _ = sources.comparisons(put(tmp_path, "c.jsonl", [four, two]), codec)
+    both, _ = preferences.comparisons(put(tmp_path, "c.jsonl", [four, two]), codec)
     assert [len(each.responses) for each in both] == [4, 2]
     with pytest.raises(InputError, match=r"line 1: choice is 7"):
-        sources.comparisons(put(tmp_path, "d.jsonl", [{**four, "choice": 7}]), codec)
+        preferences.comparisons(put(tmp_path, "d.jsonl", [{**four, "choice": 7}]), codec)
 
 
 def test_a_record_survives_its_file(tmp_path, codec):
@@ -144,7 +144,7 @@ def test_a_record_survives_its_file(tmp_path, codec):
     assert again == record and again.best == 1
     shown = [records.candidate_id("ab ", 1, "d"), records.candidate_id("ab ", 0, "c")]
     assert list(again.verdict.shown) == shown
-    found, _ = sources.comparisons(put(tmp_path, "a.jsonl", [record.row()]), codec)
+    found, _ = preferences.comparisons(put(tmp_path, "a.jsonl", [record.row()]), codec)
     assert (found[0].responses, found[0].pairs) == (("c", "d"), ((0, 1, 0.0, 0.0),))
 
 
@@ -153,7 +153,7 @@ def test_ties_teach_and_refusals_do_not(tmp_path, codec):
     ids = tuple(each.id for each in pair.candidates)
     tie = pair.model_copy(update={"verdict": records.Verdict(ranking=(ids,))})
     bad = pair.model_copy(update={"verdict": records.Verdict(no_choice="all bad")})
-    found, report = sources.comparisons(put(tmp_path, "a.jsonl", [tie.row(), bad.row()]), codec)
+    found, report = preferences.comparisons(put(tmp_path, "a.jsonl", [tie.row(), bad.row()]), codec)
     assert [each.pairs for each in found] == [((0, 1, 0.5, 0.0),)]
     assert report.counts()["dropped_why"] == {"without a winner": 1}
 
@@ -184,7 +184,7 @@ def test_a_record_that_contradicts_itself_is_refused(change, said):
 def test_a_bad_record_is_named_by_file_and_line(tmp_path, codec):
     good = records.compared("ab ", ["c", "d"], 0).row()
     with pytest.raises(InputError, match=r"a\.jsonl, line 2: candidates"):
-        sources.comparisons(put(tmp_path, "a.jsonl", [good, {**good, "candidates": []}]), codec)
+        preferences.comparisons(put(tmp_path, "a.jsonl", [good, {**good, "candidates": []}]), codec)
 
 
 def test_what_is_cut_is_the_oldest_turns_then_the_front_and_never_the_replys_end(codec):

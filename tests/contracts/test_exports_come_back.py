@@ -8,7 +8,7 @@ import pytest
 from tests.fuzz.readers import codec
 
 from tutelage.cli import run_command
-from tutelage.data import sources
+from tutelage.data import preferences
 from tutelage.data.files import read_rows
 from tutelage.data.records import Candidate, Comparison, Context, Verdict
 from tutelage.feedback.imports import Read
@@ -89,7 +89,7 @@ def rows_of(path):
 
 
 def questions_of(path):
-    found, _ = sources.comparisons(str(path), codec())
+    found, _ = preferences.comparisons(str(path), codec())
     return [(each.prompt, each.responses, each.pairs, each.choice, each.ratings) for each in found]
 
 

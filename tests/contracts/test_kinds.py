@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerFast
 
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport
+from tutelage.data.preferences import comparisons, rule_verdicts
 from tutelage.data.records import Candidate, Comparison, Context, Verdict
-from tutelage.data.sources import comparisons, demonstrations, rule_verdicts
+from tutelage.data.sources import demonstrations
 from tutelage.data.tokens import Codec
 from tutelage.feedback.asking import Asking, Refused
 from tutelage.feedback.forms import INSTRUCTGPT, Axis, Form

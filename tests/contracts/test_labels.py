@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.conftest import letters_tokenizer
 
-from tutelage.data import records, sources
+from tutelage.data import preferences, records
 from tutelage.data.columns import columns_of
 from tutelage.data.errors import InputError
 from tutelage.data.questions import Pair, Question
@@ -31,7 +31,7 @@ def read(tmp_path, codec):
     def reader(mapping, *rows):
         path = tmp_path / "rows.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return sources.comparisons(str(path), codec, columns_of(mapping))
+        return preferences.comparisons(str(path), codec, columns_of(mapping))
 
     return reader
 
@@ -304,7 +304,7 @@ def test_our_own_records_keep_strength_ranking_and_ratings(tmp_path, codec):
     path = tmp_path / "records.jsonl"
     rows = [three.model_copy(update={"verdict": verdict}).row() for verdict in verdicts]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found, _ = sources.comparisons(str(path), codec)
+    found, _ = preferences.comparisons(str(path), codec)
     best = ((0, 1, 0.0, 0.0), (1, 2, 1.0, 0.0))
     assert found[0].pairs == tuple((*each[:3], 0.6) for each in best) and found[0].choice == 1
     assert found[0].columns == {"rater": "r1", "rater_kind": "human"}
@@ -320,10 +320,10 @@ def test_a_reply_that_was_good_or_bad(tmp_path, codec):
     path = tmp_path / "labels.jsonl"
     row = {"prompt": "ab ", "completion": "c"}
     path.write_text("".join(json.dumps({**row, "label": each}) + "\n" for each in (True, 0, "False")))
-    found, _ = sources.comparisons(str(path), codec)
+    found, _ = preferences.comparisons(str(path), codec)
     assert [(each.responses, each.ratings) for each in found] == [
         (("c",), {"label": (rating,)}) for rating in (1.0, 0.0, 0.0)
     ]
     path.write_text(json.dumps({**row, "label": "fine"}))
     with pytest.raises(InputError, match="line 1: label is 'fine'"):
-        sources.comparisons(str(path), codec)
+        preferences.comparisons(str(path), codec)

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import letters_tokenizer
 from tests.tiny_tokenizers import byte_level
 
-from tutelage.data import sources
+from tutelage.data import preferences, sources
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 
@@ -94,7 +94,7 @@ def put(folder, *rows):
 def read(codec, path):
     """What each verb's reader makes of it: everything is a row, or counted."""
     found = {}
-    for reader in (sources.comparisons, sources.demonstrations, sources.prompts):
+    for reader in (preferences.comparisons, sources.demonstrations, sources.prompts):
         rows, report = reader(path, codec)
         assert len(rows) + sum(report.dropped.values()) == report.rows_read
         found[reader.__name__] = rows, dict(report.dropped)
@@ -133,7 +133,7 @@ def test_tldr(tmp_path, codec):
     assert sum(why.values()) == 5
     assert found["prompts"][0] == [POST, "Article: It rained.\n\nTL;DR:", *[POST] * 5]
     listed = {**rows[0], "summaries": {"text": [" so.", " thus"], "policy": ["a", "b"], "note": [None, None]}}
-    assert sources.comparisons(put(tmp_path, listed), codec)[0][0].responses == (" so.", " thus")
+    assert preferences.comparisons(put(tmp_path, listed), codec)[0][0].responses == (" so.", " thus")
 
 
 def test_ultrafeedback(tmp_path, codec):
@@ -181,5 +181,5 @@ def test_ultrafeedback_binarized(tmp_path):
 )
 def test_what_is_not_as_published_is_refused_by_its_line(tmp_path, row, says):
     with pytest.raises(InputError, match="line 1") as refused:
-        sources.comparisons(put(tmp_path, row), Codec(byte_level()))
+        preferences.comparisons(put(tmp_path, row), Codec(byte_level()))
     assert says in str(refused.value)

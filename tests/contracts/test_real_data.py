@@ -9,7 +9,8 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from tutelage.cli import run_command
-from tutelage.data.sources import comparisons, prompts
+from tutelage.data.preferences import comparisons
+from tutelage.data.sources import prompts
 from tutelage.data.tokens import Codec
 from tutelage.models.pretrained import load_tokenizer
 

@@ -12,7 +12,7 @@ from tests.conftest import letters_tokenizer
 
 from tutelage.data.columns import columns_of
 from tutelage.data.files import read_rows
-from tutelage.data.sources import comparisons
+from tutelage.data.preferences import comparisons
 from tutelage.data.split import by_prompt
 from tutelage.data.tokens import Codec
 

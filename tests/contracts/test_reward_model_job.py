@@ -15,7 +15,7 @@ from tutelage.cli import run_command
 from tutelage.commands.labels import Asked, Labels, reading
 from tutelage.commands.measures import measured
 from tutelage.commands.reward_model import bootstrap
-from tutelage.data import sources
+from tutelage.data import preferences
 from tutelage.data.judgements import judged, tokenised
 from tutelage.data.questions import Question, chosen
 from tutelage.data.tokens import Codec, written
@@ -403,7 +403,7 @@ def test_rule_verdicts_of_records_are_one_question_for_each_rule_and_candidate(t
         "verdict": {"rules": {"be kind": {"x": False, "y": True}, " be brief": {"x": True}}},
     }
     (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n")
-    found, report = sources.rule_verdicts(str(tmp_path / "records.jsonl"), Codec(load_tokenizer(str(words_folder))))
+    found, report = preferences.rule_verdicts(str(tmp_path / "records.jsonl"), Codec(load_tokenizer(str(words_folder))))
     told = {(each.prompt, each.responses[0], each.ratings["broken"][0]) for each in found}
     assert told == {
         ("Hi you", "\n\nRule: be kind", 0.0),

@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.tiny_tokenizers import byte_level
 
-from tutelage.data import sources
+from tutelage.data import preferences, sources
 from tutelage.data.columns import columns_of
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport
@@ -21,7 +21,7 @@ SAID, SAID_TOO = {"role": "assistant", "content": "hello"}, {"role": "assistant"
 EMPTY, BLANK, NULL = ({"role": "assistant", "content": each} for each in ("", " \n\t", None))
 GOOD = {
     sources.demonstrations: {"messages": [USER, SAID]},
-    sources.comparisons: {"prompt": [USER], "chosen": [SAID], "rejected": [SAID_TOO]},
+    preferences.comparisons: {"prompt": [USER], "chosen": [SAID], "rejected": [SAID_TOO]},
     sources.prompts: {"prompt": [USER]},
 }
 OTHERS_TURN, LAST = "whose reply is not the assistant's turn", "whose last turn is not the assistant's"
@@ -102,7 +102,7 @@ def test_a_demonstration_that_teaches_nothing_is_dropped_with_line_and_reason(tm
     ],
 )
 def test_a_comparison_that_teaches_nothing_is_dropped_with_line_and_reason(tmp_path, codec, row, reason):
-    assert dropped(tmp_path, codec, sources.comparisons, row) == reason
+    assert dropped(tmp_path, codec, preferences.comparisons, row) == reason
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_absent_columns_of_concatenated_data_are_null(tmp_path, codec):
         {"prompt": "a", "completion": "b", "label": True},
         {"prompt": "a", "responses": ["b", "c"], "choice": 1},
     ]
-    found, report = sources.comparisons(put(tmp_path, *(dict.fromkeys(names) | row for row in four)), codec)
+    found, report = preferences.comparisons(put(tmp_path, *(dict.fromkeys(names) | row for row in four)), codec)
     assert [each.best for each in found] == [0, 0, None, 1] and not report.dropped
     shown = ReadReport()
     assert len(list(pairs(put(tmp_path, *(dict.fromkeys(names) | row for row in (*four[:2], four[3]))), shown))) == 3
@@ -186,7 +186,7 @@ def test_nulls_within_records(tmp_path, codec):
         },
         "asked_with": None,
     }
-    [question] = sources.comparisons(put(tmp_path, record), codec)[0]
+    [question] = preferences.comparisons(put(tmp_path, record), codec)[0]
     assert (question.best, question.ratings) == (0, {"help": (1.0, None)})
 
 
@@ -208,12 +208,12 @@ def test_parts_in_trees_and_talks_that_columns_describe(tmp_path, codec):
     answers = [{"role": "assistant", "content": each, "rank": i, "replies": []} for i, each in enumerate("bc")]
     trees = [{"tree": {"role": "user", "content": each, "replies": answers}} for each in (PARTS, [image])]
     columns = columns_of({"tree": "tree", "responses": "replies", "text": "content", "ranking": "rank"})
-    [question], report = sources.comparisons(put(tmp_path, *trees), codec, columns)
+    [question], report = preferences.comparisons(put(tmp_path, *trees), codec, columns)
     assert question.prompt == "\n\nHuman: hi\n\nAssistant:" and question.responses == (" b", " c")
     assert report.dropped == {"with a part that is no text (image_url)": 1} and report.rows_read == 2
     talks = [{"talk": [{"role": "user", "content": each}], "a": "b", "b": "c"} for each in (PARTS, [image])]
     columns = columns_of({"prompt": "talk", "responses": ["a", "b"], "choice": 0})
-    [question], report = sources.comparisons(put(tmp_path, *talks), codec, columns)
+    [question], report = preferences.comparisons(put(tmp_path, *talks), codec, columns)
     assert question.prompt == "\n\nHuman: hi\n\nAssistant:"
     assert report.dropped == {"with a part that is no text (image_url)": 1}
 

@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tutelage.data import pairs, sources
+from tutelage.data import pairs, preferences, sources
 from tutelage.data.columns import columns_of
 from tutelage.data.files import ReadReport
 from tutelage.data.records import Comparison, compared
@@ -238,11 +238,11 @@ VOTED = {"column": ["v1", "v2", "v3"], "first": 1, "second": 2, "tie": 0}
 SCALE = {"column": "how", "scale": [3, -3]}
 CODED = {"column": "best", "codes": ["A", "B"]}
 DEMONSTRATIONS, PROMPTS = sourced(sources.demonstrations), sourced(sources.prompts)
-COMPARISONS, RULES = sourced(sources.comparisons), sourced(sources.rule_verdicts)
+COMPARISONS, RULES = sourced(preferences.comparisons), sourced(preferences.rule_verdicts)
 
 
 def by(**columns: Any) -> Callable[[Path], tuple[list[Any], ReadReport]]:
-    return sourced(sources.comparisons, **mapping(**columns))
+    return sourced(preferences.comparisons, **mapping(**columns))
 
 
 READERS: tuple[Reader, ...] = (

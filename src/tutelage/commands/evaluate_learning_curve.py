@@ -13,7 +13,7 @@ import tyro
 
 from tutelage.algorithms.reward_losses import PAIRS
 from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
-from tutelage.data import sources
+from tutelage.data import preferences
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import judged, tokenised
@@ -96,7 +96,7 @@ def material_of(job: LearningCurveJob) -> tuple[Material, dict[str, Any]]:
     codec = Codec(load_tokenizer(job.model, job.trust))
     widest = context_tokens(load_sequence_classifier(job.model, trust=job.trust, fresh_head=True))
     limit = min(job.max_tokens, widest or job.max_tokens)
-    questions, report = sources.comparisons(job.data, codec, parse_columns(job.columns), limit)
+    questions, report = preferences.comparisons(job.data, codec, parse_columns(job.columns), limit)
     settings = job.settings
     compared = [each for each in questions if each.pairs]
     if not compared:

@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from tutelage.commands.reward_model import RewardModelJob, asked_rows, split
-from tutelage.data import sources
+from tutelage.data import preferences
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.data.questions import Question
@@ -105,7 +105,7 @@ def data_sets(job: RewardModelsJob) -> list[DataSet]:
     columns = parse_columns(job.columns)
     found = []
     for source, title in zip(job.data, labels(job.data), strict=True):
-        questions, read = sources.comparisons(source, codecs[0], columns)
+        questions, read = preferences.comparisons(source, codecs[0], columns)
         found.append(DataSet(source, title, questions, read.counts()))
     return found
 

@@ -22,7 +22,7 @@ from tutelage.algorithms.reward_losses import PAIRS
 from tutelage.algorithms.reward_model import REWARD_MODEL, judged_loss
 from tutelage.commands.drift import Drift, over_first, what_wins
 from tutelage.commands.loop_settings import LoopConfig
-from tutelage.data import sources
+from tutelage.data import preferences
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements, judged, tokenised
 from tutelage.data.records import candidate_id
@@ -36,7 +36,8 @@ from tutelage.runs.files import append_lines, read_lines, write_folder, write_js
 from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
 from tutelage.training.episode_keys import prompt_keys
-from tutelage.training.models import critic_of, language_models, reward_models
+from tutelage.training.models import critic_of, language_models
+from tutelage.training.reward_models import reward_models
 from tutelage.training.speaker import Speaker
 from tutelage.training.train import keep_rate, prepare
 
@@ -218,7 +219,7 @@ def answers_of(speaker: Speaker, known: Sequence[Label], stage: Run) -> Judgemen
     """The answers as the reward model reads them, written down beside the run, too."""
     target = stage.path / ANSWERS
     write_lines(target, [each.comparison.row() for each in known])
-    questions = sources.comparisons(str(target), speaker.codec)[0]
+    questions = preferences.comparisons(str(target), speaker.codec)[0]
     if not questions:
         raise InputError("none of the answers prefers one reply to another, so there is nothing to learn from.")
     return judged(tokenised(speaker.codec, questions)[0], questions)

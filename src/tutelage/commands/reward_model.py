@@ -17,7 +17,7 @@ from tutelage.algorithms.reward_model import RewardModelConfig, scores_of
 from tutelage.commands.answers import frozen
 from tutelage.commands.labels import Asked, Labels, Reading, reading
 from tutelage.commands.measures import in_words, measured
-from tutelage.data import sources
+from tutelage.data import preferences, sources
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport
@@ -183,8 +183,8 @@ def asked_rows(job: RewardModelJob, codec: Codec, limit: int | None = None) -> t
 
     def read(source: str, columns: Sequence[str]) -> tuple[list[Question], ReadReport]:
         if job.labels.by_rule:
-            return sources.rule_verdicts(source, codec)
-        return sources.comparisons(source, codec, parse_columns(columns), limit)
+            return preferences.rule_verdicts(source, codec)
+        return preferences.comparisons(source, codec, parse_columns(columns), limit)
 
     first, report = read(job.data, job.columns)
     second = read(job.labels.also, job.labels.also_columns)[0] if job.labels.also else []

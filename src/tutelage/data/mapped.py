@@ -17,7 +17,7 @@ from tutelage.data.columns import Coding, Columns, Number, code
 from tutelage.data.errors import InputError
 from tutelage.data.files import ReadReport, Row
 from tutelage.data.json_text import json_value, why_not_json
-from tutelage.data.questions import Pair, Question, Scalar, chosen, ranked
+from tutelage.data.questions import Pair, Question, chosen, plain_values, ranked
 
 if TYPE_CHECKING:
     from tutelage.data.tokens import Codec
@@ -59,10 +59,10 @@ def asked_rows(row: Row, columns: Columns) -> Iterator[Row]:
         stack.extend((talk, each) for each in reversed(under))
         if talk[-1]["role"] != "assistant" and (answers or not before):
             found = True
-            about = others({**fields, **message}, {*columns.used, *talks.WHO, *talks.WHAT})
+            about = plain_values({**fields, **message}, {*columns.used, *talks.WHO, *talks.WHAT})
             yield replace(row, fields={**about, columns.tree: list(talk), below: answers})
     if not found:
-        yield replace(row, fields={**others(fields, {columns.tree}), columns.tree: [], below: []})
+        yield replace(row, fields={**plain_values(fields, {columns.tree}), columns.tree: [], below: []})
 
 
 def question(codec: Codec, columns: Columns, row: Row, report: ReadReport) -> Question | None:
@@ -84,13 +84,9 @@ def question(codec: Codec, columns: Columns, row: Row, report: ReadReport) -> Qu
     if reason is not None:
         return report.drop(row, reason)
     prompt, responses = _written(codec, columns, talk, [reply.words or "" for reply in replies], row)
-    return Question(prompt, responses, said.pairs, said.choice, ratings, said.votes, others(row.fields, columns.used))
-
-
-def others(fields: Mapping[str, Any], used: set[str]) -> dict[str, Scalar]:
-    """The plain values among the other columns, to group by."""
-    plain = {name: value for name, value in fields.items() if isinstance(value, (str, int, float)) and name not in used}
-    return {name: value for name, value in plain.items() if not isinstance(value, float) or math.isfinite(value)}
+    return Question(
+        prompt, responses, said.pairs, said.choice, ratings, said.votes, plain_values(row.fields, columns.used)
+    )
 
 
 def _written(

@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from tutelage.data import mapped, talks
+from tutelage.data import talks
 from tutelage.data.errors import InputError, Unusable
 from tutelage.data.files import Row
-from tutelage.data.questions import Pair, Question, Scalar, chosen
+from tutelage.data.questions import Pair, Question, Scalar, chosen, plain_values
 
 if TYPE_CHECKING:
     from tutelage.data.tokens import Codec
@@ -210,7 +210,7 @@ def _turn(prompt: Any, row: Row) -> list[dict[str, str]]:
 
 
 def _columns(row: Row) -> dict[str, Scalar]:
-    return mapped.others(row.fields, {name for shape in SHAPES for name in shape})
+    return plain_values(row.fields, {name for shape in SHAPES for name in shape})
 
 
 def _each(value: Any, name: str, row: Row) -> list[Mapping[str, Any]]:

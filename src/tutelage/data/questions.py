@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Scalar = str | int | float | bool
 
@@ -115,3 +115,9 @@ def _faults(question: Question) -> Iterator[str]:
     mean = sum(question.votes.values()) / len(question.votes) if question.votes else 0.0
     if question.votes and (len(judged) != 1 or abs(question.pairs[0].target - mean) > 1e-6):
         yield f"its votes have mean {mean:.3f}, expected one pair with that target"
+
+
+def plain_values(fields: Mapping[str, Any], used: set[str]) -> dict[str, Scalar]:
+    """The plain values among the other columns, to group by."""
+    plain = {name: value for name, value in fields.items() if isinstance(value, (str, int, float)) and name not in used}
+    return {name: value for name, value in plain.items() if not isinstance(value, float) or math.isfinite(value)}

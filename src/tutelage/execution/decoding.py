@@ -75,8 +75,7 @@ def agrees(policy: LanguagePolicy, batch: Batch) -> bool:
     order = batch.lengths_B.argsort()
     some = batch.select(sorted({int(order[0]), int(order[-1])}))
     gaps_N = (policy.log_probs(some) - some.behaviour_log_probs_BT)[some.mask_BT].abs()
-    fine = next(policy.parameters()).dtype == torch.float32 and policy.numerics.precision == "fp32"
-    return bool(gaps_N.max() <= ROUNDING_NATS if fine else gaps_N.mean() <= COARSE_ROUNDING_NATS)
+    return bool(gaps_N.max() <= ROUNDING_NATS if not policy.rounding else gaps_N.mean() <= COARSE_ROUNDING_NATS)
 
 
 class Rereading:

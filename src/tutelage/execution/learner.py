@@ -6,12 +6,13 @@ neither loss nor gradient. Rows are cut sorted by length, under a budget of toke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tutelage.models.dtypes import refuse_fp16
 from tutelage.trajectory import Rows, Sums, parts_by_length
 
 
@@ -21,6 +22,9 @@ class NotFinite(FloatingPointError):
 
 class LocalLearner:
     """One AdamW over named groups of parameters, each with its own learning rate and gradient clipping.
+
+    Gradients, moments and what AdamW moves are fp32. Weights below it (--dtype) get a copy in fp32, from which they are
+    rounded after each update.
 
     groups: name -> (parameters, learning rate); policy and value are clipped apart, so that neither scales the other
     schedule: update number -> multiplier of the learning rates (formulas.schedule)
@@ -39,11 +43,13 @@ class LocalLearner:
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self.parameters = {name: [p for p in each if p.requires_grad] for name, (each, _) in groups.items()}
+        refuse_fp16(each for group in self.parameters.values() for each in group)
+        self.masters = {name: [_master(each) for each in group] for name, group in self.parameters.items()}
         self.learning_rates = {name: rate for name, (_, rate) in groups.items()}
         self.schedule, self.max_grad_norm, self.tokens_at_once = schedule, max_grad_norm, tokens_at_once
         self.updates = 0
         self.optimiser = torch.optim.AdamW(
-            [{"params": self.parameters[name], "lr": rate} for name, rate in self.learning_rates.items()],
+            [{"params": self.masters[name], "lr": rate} for name, rate in self.learning_rates.items()],
             eps=adam_epsilon,
             betas=betas,
             weight_decay=0.0,
@@ -60,6 +66,7 @@ class LocalLearner:
         for part in parts_by_length(rows.lengths_B, self.tokens_at_once):
             sums = loss(rows.select(part))
             (sums["loss"] / weight).backward()
+            self._collect()
             for name, value in sums.items():
                 totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + value.detach().double().cpu()
         means = {name: float(value) / weight for name, value in totals.items()}
@@ -72,22 +79,24 @@ class LocalLearner:
         for group, rate in zip(self.optimiser.param_groups, self.learning_rates.values(), strict=True):
             group["lr"] = rate * multiplier
         self.optimiser.step()
+        self._round()
         self.updates += 1
         return {**means, **norms, "learning_rate_multiplier": multiplier}
 
     def state(self) -> dict[str, Any]:
         """Weights, moments and the number of updates; the schedule is a function of that number."""
         return {
-            "parameters": {name: [each.detach() for each in group] for name, group in self.parameters.items()},
+            "parameters": {name: [each.detach() for each in group] for name, group in self.masters.items()},
             "optimiser": self.optimiser.state_dict(),
             "updates": self.updates,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         with torch.no_grad():
-            for name, group in self.parameters.items():
+            for name, group in self.masters.items():
                 for mine, theirs in zip(group, state["parameters"][name], strict=True):
                     mine.copy_(theirs)
+        self._round()
         self.optimiser.load_state_dict(state["optimiser"])
         for parameter, moments in self.optimiser.state.items():
             for name in ("exp_avg", "exp_avg_sq"):  # of a parameter that had no dimension in an older version
@@ -96,7 +105,33 @@ class LocalLearner:
         self.updates = state["updates"]
 
     def _clip(self, name: str) -> float:
-        return float(nn.utils.clip_grad_norm_(self.parameters[name], self.max_grad_norm))
+        return float(nn.utils.clip_grad_norm_(self.masters[name], self.max_grad_norm))
+
+    @property
+    def _copies(self) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
+        """(a weight below fp32, its copy in fp32)."""
+        for name, group in self.parameters.items():
+            pairs = zip(group, self.masters[name], strict=True)
+            yield from ((mine, master) for mine, master in pairs if mine is not master)
+
+    def _collect(self) -> None:
+        """Adds the gradients of weights below fp32 up in fp32."""
+        for mine, master in self._copies:
+            if mine.grad is not None:
+                gradient = mine.grad.float()
+                master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+                mine.grad = None
+
+    @torch.no_grad()
+    def _round(self) -> None:
+        for mine, master in self._copies:
+            mine.copy_(master)
+
+
+def _master(parameter: nn.Parameter) -> nn.Parameter:
+    """What the optimizer moves: the weight itself, or a copy in fp32 where it is of a lower precision, in which small
+    updates would be rounded away."""
+    return parameter if parameter.element_size() >= 4 else nn.Parameter(parameter.detach().float())
 
 
 def _finite(value: float) -> bool:

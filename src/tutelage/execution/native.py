@@ -142,8 +142,6 @@ class NativeSampler:
     listen: hears the tokens of a turn after each new one, for a person who reads along
     """
 
-    samples_in_fp32 = True  # whatever the precision of the learner's forward passes
-
     def __init__(
         self,
         policy: LanguagePolicy,
@@ -162,6 +160,7 @@ class NativeSampler:
         self.decoder: Decoder | None = None
         self.proven = 0  # tokens up to which replies were compared with a pass over whole sequences
         self.device = next(policy.parameters()).device
+        self.samples_in_fp32 = not policy.weight_rounding  # whatever the precision of the learner's forward passes
 
     def publish(self) -> None:
         """Nothing to send: the weights are shared."""

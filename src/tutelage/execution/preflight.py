@@ -68,7 +68,7 @@ class Flight:
 
     @property
     def rounding(self) -> float:
-        return self.policy.numerics.rounding
+        return self.policy.rounding
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def policy_is_the_loaded_model(flight: Flight, probe: Probe) -> Finding:
         logits_SV = flight.policy.model(input_ids=tokens, use_cache=False).logits[0].float()
     worst = float((log_probs_of(tokens, logits_SV) - loaded.log_probs.to(tokens.device)).abs().max())
     return Finding(
-        worst <= LOADED_NATS,
+        worst <= max(LOADED_NATS, MEAN_ROUNDINGS * flight.policy.weight_rounding),
         f"log-probs differ from those of the model as it was loaded by at most {worst:.2g} nats",
         "what is about to train is another model than was given: was its adapter lost on the way?",
     )
@@ -381,10 +381,11 @@ def reward_is_not_constant(flight: Flight, probe: Probe) -> Finding:
 def memory_suffices(flight: Flight, probe: Probe) -> Finding:
     """Weights that learn four times over (gradients, two moments), and what a micro-batch keeps for its gradient."""
     module = flight.actor_critic if isinstance(flight.actor_critic, nn.Module) else flight.policy
-    counts = [(each.numel() * each.element_size(), each.requires_grad) for each in module.parameters()]
+    learning = [each for each in module.parameters() if each.requires_grad]
+    copies = sum(4 * each.numel() for each in learning if each.element_size() < 4)  # in fp32, beside lower weights
     config = flight.policy.model.config.get_text_config()
     kept = flight.tokens_at_once * (34 * config.hidden_size * config.num_hidden_layers + 3 * config.vocab_size) * 4
-    needed = sum(3 * size for size, learns in counts if learns) + kept  # the weights themselves are there already
+    needed = sum(12 * each.numel() for each in learning) + copies + kept  # the weights themselves are there already
     free = free_bytes(next(module.parameters()).device)
     return Finding(
         needed < free,

@@ -13,9 +13,11 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from tutelage.data.errors import InputError
 from tutelage.models.causality import first_line, probe_tokens
+from tutelage.models.dtypes import rounding_of
 
 LANGUAGE_MODEL, CLASSIFIER = "CAUSAL_LM", "SEQ_CLS"
 MERGE_TOLERANCE = 1e-3  # of the largest output
+MERGE_ROUNDINGS = 8.0  # of weights below fp32: torch.finfo(dtype).eps
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def attach_adapter(model: Any, adapter: Adapter, *, trainable: bool) -> Any:
             f"{adapter.folder}: the adapter does not fit {adapter.base} ({missing[0][:200]}). Is this the model that "
             "it was trained on? It stands in adapter_config.json."
         )
-    if has_learned(wrapped) and not _changes_outputs(wrapped):
+    exact = not rounding_of(model)  # what little an adapter has learned is lost in the rounding of lower weights
+    if exact and has_learned(wrapped) and not _changes_outputs(wrapped):
         raise InputError(
             f"{adapter.folder}: the adapter's weights are not zero, and yet {adapter.base} with it computes what it "
             "computes without it. Is this the model that it was trained on? It stands in adapter_config.json."
@@ -123,7 +126,8 @@ def merge_adapter(wrapped: Any, adapter: Adapter) -> Any:
             f"{adapter.folder}: an adapter of the method {adapter.method} cannot be merged into the weights "
             f"({first_line(error)}), so it cannot be used here. Give a LoRA adapter or a whole model."
         ) from error
-    if float((_outputs(merged) - before).abs().max()) > MERGE_TOLERANCE * float(before.abs().max()):
+    tolerance = max(MERGE_TOLERANCE, MERGE_ROUNDINGS * rounding_of(merged)) * float(before.abs().max())
+    if float((_outputs(merged) - before).abs().max()) > tolerance:
         raise InputError(
             f"{adapter.folder}: the model with the adapter merged into its weights computes something else than with "
             "the adapter beside them, as where one of two tied weights is adapted. Merge it yourself "

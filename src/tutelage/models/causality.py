@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.errors import InputError
+from tutelage.models.dtypes import rounding_of
 
 LENGTH = 12  # tokens of the probe
 TOLERANCE = 2e-5  # of the largest output: rounding stays below, and the smallest random encoder is far above
@@ -39,10 +40,13 @@ def probe_tokens(vocabulary: int, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def refuse_non_causal(outputs: Callable[[Tensor], Tensor], vocabulary: int, device: torch.device, name: str) -> Tensor:
+def refuse_non_causal(
+    outputs: Callable[[Tensor], Tensor], vocabulary: int, device: torch.device, name: str, rounding: float = 0.0
+) -> Tensor:
     """[S, ...] outputs of the first probe sequence, where no output depends on a later token.
 
     outputs: [1, S] token ids -> [1, S, ...] outputs, one at each position.
+    rounding: torch.finfo(dtype).eps of weights below fp32
     InputError where one does (BERT and other encoders), or where the model cannot be run on token ids alone.
     """
     one, other = probe_tokens(vocabulary, device).split(1)
@@ -58,7 +62,7 @@ def refuse_non_causal(outputs: Callable[[Tensor], Tensor], vocabulary: int, devi
         ) from error
     if not found.isfinite().all():
         raise InputError(f"{name}: the model's outputs are not finite. Are its weights whole?")
-    if moved > TOLERANCE * scale:
+    if moved > max(TOLERANCE, rounding) * scale:
         raise InputError(
             f"{name}: this model is not causal: changing later tokens moves its earlier outputs by {moved:.2g}, as in "
             "an encoder such as BERT. Give a causal (decoder-only) language model."
@@ -74,7 +78,9 @@ def refuse_non_causal_lm(model: Any, name: str) -> None:
     """InputError where the language model is not causal; keeps on the model what it computed (`loaded_as`)."""
     device = next(model.parameters()).device
     vocabulary = model.config.get_text_config().vocab_size
-    logits = refuse_non_causal(lambda tokens: model(input_ids=tokens, use_cache=False).logits, vocabulary, device, name)
+    logits = refuse_non_causal(
+        lambda tokens: model(input_ids=tokens, use_cache=False).logits, vocabulary, device, name, rounding_of(model)
+    )
     remember_as_loaded(model, logits)
 
 

@@ -48,6 +48,15 @@ def score_class(config: Any, name: str) -> Any:
     return with_score_head(causal)
 
 
+def scores_of_states(model: Any, states: Tensor) -> Tensor:
+    """[..., labels] scores of last hidden states [..., d], in fp32 whatever the dtype of the weights."""
+    head = model.score
+    if head.weight.dtype == torch.float32:
+        return head(states.float()).float()
+    bias = None if head.bias is None else head.bias.float()
+    return nn.functional.linear(states.float(), head.weight.float(), bias)
+
+
 def causal_class(config: Any) -> Any | None:
     """The family's causal language model, or None."""
     found = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)

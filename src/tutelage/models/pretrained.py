@@ -31,17 +31,20 @@ from tutelage.models.adapters import (
 )
 from tutelage.models.causality import first_line, refuse_non_causal, refuse_non_causal_lm, remember_as_loaded
 from tutelage.models.classifiers import OURS, score_class
+from tutelage.models.dtypes import Dtype, dtype_to_load, restore_dtypes, rounding_of, run_in_mixed_dtypes
 from tutelage.models.trunk import last_states
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What a model's folder or repository may do beyond being read: nothing, unless somebody says so."""
+    """How a model's folder or repository is read, and what it may do beyond that: nothing, unless somebody says so."""
 
     trust_remote_code: bool = False
     """Run the code that the model's repository brings along. Read it first."""
     trust_pickles: bool = False
     """Read weights that are pickled (pytorch_model.bin) where there are no safetensors. Unpickling can run code."""
+    dtype: Dtype = "float32"
+    """Of the weights in memory and in what is saved. checkpoint: each tensor as the folder holds it."""
 
 
 NOTHING = Trust()
@@ -95,7 +98,7 @@ def load_tokenizer(name: str, trust: Trust = NOTHING) -> PreTrainedTokenizerBase
 
 
 def load_causal_lm(name: str, device: torch.device | str = "cpu", trust: Trust = NOTHING) -> Any:
-    """A causal language model in evaluation mode (no dropout: old and new log-probs must agree), fp32.
+    """A causal language model in evaluation mode (no dropout: old and new log-probs must agree).
 
     An adapter's folder gives its base model with the adapter merged into the weights. InputError for encoders and
     encoder-decoders, and for any model whose earlier outputs depend on later tokens.
@@ -154,7 +157,8 @@ def load_sequence_classifier(
     if adapter:
         model = merge_adapter(_attached(model, adapter, trust, trainable=False), adapter)
     vocabulary = model.config.get_text_config().vocab_size
-    refuse_non_causal(lambda tokens: last_states(model, tokens), vocabulary, torch.device("cpu"), name)
+    probed = torch.device("cpu"), name, rounding_of(model)
+    refuse_non_causal(lambda tokens: last_states(model, tokens), vocabulary, *probed)
     return model.to(device)
 
 
@@ -319,10 +323,11 @@ def refuse_pickles(name: str, trust: Trust) -> None:
 
 
 def _weights(load: Any, name: str, what: str, trust: Trust, may_lack: tuple[str, ...] = (), **options: Any) -> Any:
-    """The model in fp32 and in evaluation mode. InputError where weights are pickled, or some are missing: they would
-    be drawn at random without a word. may_lack: beginnings of names whose weights start fresh."""
+    """The model in evaluation mode, in the dtype of `trust`. InputError where weights are pickled, or some are missing:
+    they would be drawn at random without a word. may_lack: beginnings of names whose weights start fresh."""
     refuse_pickles(name, trust)
-    options |= {"dtype": torch.float32, "use_safetensors": None if trust.trust_pickles else True}
+    dtype, of_tensors = dtype_to_load(trust.dtype, name)
+    options |= {"dtype": dtype, "use_safetensors": None if trust.trust_pickles else True}
     model, info = _loaded(load, name, what, trust, output_loading_info=True, **options)
     if model.config.model_type == "rwkv":
         model.config.rescale_every = (
@@ -340,6 +345,9 @@ def _weights(load: Any, name: str, what: str, trust: Trust, may_lack: tuple[str,
             f"{name}: its weights hold {len(left)} tensors of layers that its config does not have "
             f"({', '.join(left[:3])}), and they would be left out. Is config.json of this model?"
         )
+    if of_tensors:
+        restore_dtypes(model, of_tensors)
+        run_in_mixed_dtypes(model)
     return model.eval()
 
 

@@ -18,7 +18,8 @@ from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.formulas import kl, likelihood, sampling
 from tutelage.models.adapters import has_learned
-from tutelage.models.classifiers import state_width
+from tutelage.models.classifiers import scores_of_states, state_width
+from tutelage.models.dtypes import rounding_of
 from tutelage.models.head import said
 from tutelage.models.kernels import is_plain_linear, kernels
 from tutelage.models.length_limits import rotary_length
@@ -36,6 +37,12 @@ class LanguagePolicy(nn.Module):
         self.model = kernels().accelerate(model)
         self.temperature, self.numerics = temperature, numerics
         self.rotary_length = rotary_length(model)
+        self.weight_rounding = rounding_of(model)
+
+    @property
+    def rounding(self) -> float:
+        """torch.finfo(dtype).eps of what is coarser below fp32, the products or the weights; 0 in fp32."""
+        return max(self.numerics.rounding, self.weight_rounding)
 
     @cached_property
     def head_is_plain(self) -> bool:
@@ -112,8 +119,8 @@ class ValueModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, T+1] values."""
-        states_BSd = last_states(self.model, batch.observations, self.numerics).float()
-        return self.model.score(states_BSd).squeeze(-1).float() + self.bias.squeeze(0).to(states_BSd.device)
+        states_BSd = last_states(self.model, batch.observations, self.numerics)
+        return scores_of_states(self.model, states_BSd).squeeze(-1) + self.bias.squeeze(0).to(states_BSd.device)
 
 
 class SeparateCritic(nn.Module):
@@ -125,7 +132,7 @@ class SeparateCritic(nn.Module):
 
     def forward(self, batch: Batch) -> Evaluation:
         log_probs_BT, entropy_BT = self.policy.evaluate(self.policy.states(batch), batch)
-        return Evaluation(log_probs_BT, entropy_BT, self.value(batch), self.policy.numerics.rounding)
+        return Evaluation(log_probs_BT, entropy_BT, self.value(batch), self.policy.rounding)
 
 
 class SharedCritic(nn.Module):
@@ -143,7 +150,7 @@ class SharedCritic(nn.Module):
         states_BSd = self.policy.states(batch)
         log_probs_BT, entropy_BT = self.policy.evaluate(states_BSd, batch)
         values_BS = self.head(states_BSd.float()).squeeze(-1)
-        return Evaluation(log_probs_BT, entropy_BT, values_BS, self.policy.numerics.rounding)
+        return Evaluation(log_probs_BT, entropy_BT, values_BS, self.policy.rounding)
 
 
 class Frozen:

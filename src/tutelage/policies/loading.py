@@ -9,6 +9,7 @@ import torch
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.models.adapters import find_adapter
+from tutelage.models.dtypes import refuse_fp16
 from tutelage.models.lora import with_lora
 from tutelage.models.pretrained import (
     NOTHING,
@@ -30,6 +31,8 @@ def load_policy(name: str, device: torch.device, lora_rank: int = 0, trust: Trus
     else:
         model = load_causal_lm(name, device, trust)
         model = with_lora(model, lora_rank) if lora_rank else model
+    if lora_rank:
+        refuse_fp16(model.parameters())  # also below an adapter in fp32: gradients pass through them
     codec = Codec(load_tokenizer(name, trust))
     refuse_missing_rows(model, codec.tokenizer, name)
     return model, codec

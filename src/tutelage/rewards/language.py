@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
+from tutelage.models.classifiers import scores_of_states
 from tutelage.models.kernels import kernels
 from tutelage.models.trunk import Numerics, last_states
 from tutelage.rewards.functions import TextReward
@@ -43,7 +44,7 @@ class Heads(nn.Module):
         """[B, H] scores of whole episodes, by lengths: neither padding nor neighbours change them."""
         states_BSd = last_states(self.model, batch.observations, self.numerics)
         last_Bd = states_BSd[torch.arange(len(batch), device=states_BSd.device), batch.lengths_B]
-        return self.model.score(last_Bd.float()) + self.bias_H
+        return scores_of_states(self.model, last_Bd) + self.bias_H
 
     @torch.no_grad()
     def normalise(

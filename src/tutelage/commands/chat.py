@@ -20,11 +20,9 @@ from tutelage.models.pretrained import (
     Trust,
     context_tokens,
     device_of,
-    load_causal_lm,
-    load_tokenizer,
-    refuse_missing_rows,
 )
 from tutelage.policies.language import LanguagePolicy, stop_tokens
+from tutelage.policies.loading import load_policy
 from tutelage.runs.files import read_lines
 from tutelage.studio.chat_prompts import as_prompt
 from tutelage.studio.chat_sampling import TextStream, chat_sampling
@@ -114,9 +112,7 @@ class Talk:
 
     @staticmethod
     def of(chat: Chat) -> Talk:
-        model = load_causal_lm(chat.model, device_of(chat.device), chat.trust)
-        codec = Codec(load_tokenizer(chat.model, chat.trust))
-        refuse_missing_rows(model, codec.tokenizer, chat.model)
+        model, codec = load_policy(chat.model, device_of(chat.device), trust=chat.trust)
         drawn = chat_sampling(model, chat.temperature, chat.top_k, chat.top_p)
         template = chat.template or ("" if has_template(codec) else template_of_run(chat.model))
         stops = () if template or has_template(codec) else (HUMAN,)

@@ -16,6 +16,7 @@ from tutelage.models.causality import first_line, probe_tokens
 from tutelage.models.dtypes import rounding_of
 
 LANGUAGE_MODEL, CLASSIFIER = "CAUSAL_LM", "SEQ_CLS"
+LANGUAGE_TASKS = (LANGUAGE_MODEL, "None")  # peft leaves the task out where nobody named one
 MERGE_TOLERANCE = 1e-3  # of the largest output
 MERGE_ROUNDINGS = 8.0  # of weights below fp32: torch.finfo(dtype).eps
 
@@ -68,10 +69,13 @@ def find_adapter(name: str) -> Adapter | None:
 
 
 def _base(base: str, folder: Path, name: str) -> str:
-    """The base model as it can be loaded from here: a path is read from the current folder, else from the adapter's."""
+    """The base model as it can be loaded from here: a path is read from the current folder, else from the adapter's;
+    else it is the folder of that name beside the adapter's."""
     path = Path(base).expanduser()
-    for each in (path, folder / path):
-        if each.is_dir():
+    is_path = path.is_absolute() or base.startswith((".", "~")) or base.count("/") > 1
+    beside = (folder.parent / path.name,) if folder.is_dir() and (is_path or "/" not in base) else ()
+    for each in (path, folder / path, *beside):
+        if each.is_dir() and each.resolve() != folder.resolve():
             return str(each.resolve())
     if path.is_absolute() or base.startswith((".", "~")) or base.count("/") != 1:
         if base.count("/") == 0 and not path.is_absolute() and not base.startswith((".", "~")):
@@ -93,6 +97,11 @@ def attach_adapter(model: Any, adapter: Adapter, *, trainable: bool) -> Any:
             warnings.simplefilter("always")
             wrapped = PeftModel.from_pretrained(model, adapter.folder, is_trainable=trainable).eval()
     except Exception as error:  # of files, shapes, methods that need another package
+        if "size mismatch" in str(error):
+            raise InputError(
+                f"{adapter.folder}: the adapter's weights have other shapes than the layers of {adapter.base}. Is this "
+                'the model that it was trained on? Set "base_model_name_or_path" in adapter_config.json to where it is.'
+            ) from error
         raise InputError(
             f"{adapter.folder}: the adapter cannot be loaded onto {adapter.base}: {first_line(error)}"
         ) from error
@@ -153,6 +162,14 @@ def refuse_other_rank(adapter: Adapter, rank: int) -> None:
             f"--lora-rank {rank}: {adapter.folder} holds an adapter of rank {adapter.rank}. Give --lora-rank "
             f"{adapter.rank} to train it further, or leave --lora-rank out to merge it and train all weights."
         )
+
+
+def refuse_other_task(adapter: Adapter, task: str) -> None:
+    """InputError where the adapter was made for another task than the model is loaded for."""
+    if adapter.task == task or (task == LANGUAGE_MODEL and adapter.task in LANGUAGE_TASKS):
+        return
+    wanted = {LANGUAGE_MODEL: "a language model (CAUSAL_LM)", CLASSIFIER: "a reward model (SEQ_CLS)"}[task]
+    raise InputError(f"{adapter.folder} holds an adapter of the task {adapter.task}, and {wanted} is expected here.")
 
 
 def has_learned(model: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from transformers.utils import logging
 from tutelage.data.errors import InputError
 from tutelage.models.adapters import (
     CLASSIFIER,
+    LANGUAGE_MODEL,
+    LANGUAGE_TASKS,
     Adapter,
     attach_adapter,
     find_adapter,
     merge_adapter,
     refuse_other_rank,
+    refuse_other_task,
 )
 from tutelage.models.causality import first_line, refuse_non_causal, refuse_non_causal_lm, remember_as_loaded
 from tutelage.models.classifiers import OURS, score_class
@@ -51,6 +54,7 @@ NOTHING = Trust()
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 OF_LAYERS = re.compile(r"\.(?:layers|layer|blocks|h)\.\d+\.")
 HEAD = "score."  # of a reward model, which a language model has not
+CLASSIFIER_HEADS = (HEAD, "classifier.", "pre_classifier.")  # of encoders, too: what peft saves whole beside an adapter
 LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ModelWithLMHead")
 UNSUITED = {
     "prophetnet": "they predict several tokens at once, and earlier outputs depend on later tokens",
@@ -103,11 +107,9 @@ def load_causal_lm(name: str, device: torch.device | str = "cpu", trust: Trust =
     An adapter's folder gives its base model with the adapter merged into the weights. InputError for encoders and
     encoder-decoders, and for any model whose earlier outputs depend on later tokens.
     """
-    refuse_pickles(name, trust)
-    adapter = find_adapter(name)
-    model = _language_model(adapter.base if adapter else name, trust)
+    model, adapter = _with_adapter(name, trust, LANGUAGE_MODEL, lambda base: _language_model(base, trust))
     if adapter:
-        model = merge_adapter(_attached(model, adapter, trust, trainable=False), adapter)
+        model = merge_adapter(model, adapter)
         remember_as_loaded(model)
     return model.to(device)
 
@@ -121,7 +123,7 @@ def load_adapter_to_train(name: str, rank: int, device: torch.device | str = "cp
     if adapter is None:
         raise InputError(f"{name} holds no adapter.")
     refuse_other_rank(adapter, rank)
-    model = _attached(_language_model(adapter.base, trust), adapter, trust, trainable=True)
+    model, _ = _with_adapter(name, trust, LANGUAGE_MODEL, lambda base: _language_model(base, trust), trainable=True)
     remember_as_loaded(model)
     return model.to(device)
 
@@ -140,7 +142,7 @@ def load_sequence_classifier(
     read, and InputError where it has another number of labels. An adapter is merged into the weights.
     """
     adapter = find_adapter(name)
-    if adapter and adapter.task != CLASSIFIER:
+    if adapter and adapter.task in LANGUAGE_TASKS:
         return _from_language_model(load_causal_lm(name, trust=trust), labels, name).to(device)
     config = _text_config(adapter.base if adapter else name, "reward model", trust)
     fresh = fresh_head or adapter is not None or not is_classifier(config)
@@ -153,9 +155,10 @@ def load_sequence_classifier(
     else:
         load = AutoModelForSequenceClassification.from_pretrained
     may_lack = (HEAD,) if fresh else ()
-    model = _weights(load, adapter.base if adapter else name, "reward model", trust, may_lack, **options)
-    if adapter:
-        model = merge_adapter(_attached(model, adapter, trust, trainable=False), adapter)
+    model, adapter = _with_adapter(
+        name, trust, CLASSIFIER, lambda base: _weights(load, base, "reward model", trust, may_lack, **options)
+    )
+    model = merge_adapter(model, adapter) if adapter else model
     vocabulary = model.config.get_text_config().vocab_size
     probed = torch.device("cpu"), name, rounding_of(model)
     refuse_non_causal(lambda tokens: last_states(model, tokens), vocabulary, *probed)
@@ -166,9 +169,16 @@ def load_text_classifier(
     name: str, device: torch.device | str = "cpu", trust: Trust = NOTHING
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """(a classifier of one label that reads whole texts, such as BERT; its tokenizer)."""
-    config = reward_model_config(name, trust)
-    refuse_other_labels(config, 1, name)
-    model = _weights(AutoModelForSequenceClassification.from_pretrained, name, "reward model", trust)
+    config, options, may_lack = reward_model_config(name, trust), dict[str, Any](), ()
+    if find_adapter(name):  # the head stands in the adapter's folder
+        options, may_lack = {"num_labels": 1, "ignore_mismatched_sizes": True}, CLASSIFIER_HEADS
+    else:
+        refuse_other_labels(config, 1, name)
+    load = AutoModelForSequenceClassification.from_pretrained
+    model, adapter = _with_adapter(
+        name, trust, CLASSIFIER, lambda base: _weights(load, base, "reward model", trust, may_lack, **options)
+    )
+    model = merge_adapter(model, adapter) if adapter else model
     tokenizer = _any_tokenizer(name, trust)
     refuse_missing_rows(model, tokenizer, name)
     return model.to(device), tokenizer
@@ -178,7 +188,8 @@ def reward_model_config(name: str, trust: Trust = NOTHING) -> Any:
     """The config of a reward model's folder or hub id; a language model has no trained head, so it is refused."""
     adapter = find_adapter(name)
     config = _loaded(AutoConfig.from_pretrained, adapter.base if adapter else name, "reward model", trust)
-    if adapter and adapter.task == CLASSIFIER:
+    if adapter and adapter.task not in LANGUAGE_TASKS:
+        refuse_other_task(adapter, CLASSIFIER)
         return config
     if adapter or any(each.endswith(LANGUAGE_MODELS) for each in config.architectures or ()):
         what = f"an adapter of one, on {adapter.base}" if adapter else config.architectures[0]
@@ -190,8 +201,16 @@ def reward_model_config(name: str, trust: Trust = NOTHING) -> Any:
 
 
 def reads_tokens_in_order(name: str, config: Any) -> bool:
-    """Whether a classifier is a causal trunk below a linear `score`; BERT and its like read whole texts instead."""
-    if find_adapter(name) or has_own_code(config) or any(each.endswith(OURS) for each in config.architectures or ()):
+    """Whether a classifier is a causal trunk below a linear `score`; BERT and its like read whole texts instead.
+
+    config: that of the base, where the folder holds an adapter
+    """
+    on_language_model = any(each.endswith(LANGUAGE_MODELS) for each in config.architectures or ())
+    if (
+        (on_language_model and find_adapter(name))
+        or has_own_code(config)
+        or any(each.endswith(OURS) for each in config.architectures or ())
+    ):
         return True
     if config.is_encoder_decoder:
         return False
@@ -287,9 +306,20 @@ def _text_config(name: str, what: str, trust: Trust) -> Any:
     return config
 
 
-def _attached(model: Any, adapter: Adapter, trust: Trust, *, trainable: bool) -> Any:
-    refuse_pickles(adapter.folder, trust)
-    return attach_adapter(model, adapter, trainable=trainable)
+def _with_adapter(
+    name: str, trust: Trust, task: str, load: Callable[[str], Any], *, trainable: bool = False
+) -> tuple[Any, Adapter | None]:
+    """(the model of a folder or hub id, the adapter that it holds): every model is loaded here.
+
+    load: a whole model from the folder or hub id that holds one: `name` itself, or the base of its adapter
+    task: of an adapter, in peft's words
+    """
+    refuse_pickles(name, trust)
+    adapter = find_adapter(name)
+    if adapter is None:
+        return load(name), None
+    refuse_other_task(adapter, task)
+    return attach_adapter(load(adapter.base), adapter, trainable=trainable), adapter
 
 
 def _from_language_model(model: Any, labels: int, name: str) -> Any:

@@ -9,18 +9,15 @@ from typing import Any
 
 from tutelage.data.records import Context
 from tutelage.data.talks import ASSISTANT, HUMAN, SPEAKERS
-from tutelage.data.tokens import Codec
 from tutelage.environments.language import Language, refuse_crowded
 from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.models.pretrained import (
     context_tokens,
     device_of,
     hush,
-    load_causal_lm,
-    load_tokenizer,
-    refuse_missing_rows,
 )
 from tutelage.policies.language import LanguagePolicy, stop_tokens
+from tutelage.policies.loading import load_policy
 from tutelage.rewards.text_scores import labels
 from tutelage.studio.chat_sampling import chat_sampling
 from tutelage.trajectory import Key
@@ -56,9 +53,7 @@ def voice(
     folder: str, name: str, settings: SamplingSettings, temperature: float | None, where: tuple[str, threading.Lock]
 ) -> Voice:
     device, turn = where
-    model = load_causal_lm(folder, device_of(device))
-    codec = Codec(load_tokenizer(folder))
-    refuse_missing_rows(model, codec.tokenizer, folder)
+    model, codec = load_policy(folder, device_of(device))
     drawn = chat_sampling(model, temperature)
     settings, policy = replace(settings, top_k=drawn.top_k, top_p=drawn.top_p), LanguagePolicy(model, drawn.temperature)
     sampler = NativeSampler(policy, stop_tokens(model, codec), 0, settings, codec.text)

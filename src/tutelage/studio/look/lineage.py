@@ -101,7 +101,9 @@ def kind_of(path: Path, files: Mapping[str, Any]) -> str | None:
     if (model / "ensemble.json").is_file():
         return "reward model"
     if (model / "adapter_config.json").is_file():
-        return "policy"
+        with suppress(InputError):
+            task = read_json(model / "adapter_config.json").get("task_type")
+            return "reward model" if task == "SEQ_CLS" else "policy"
     if (model / "config.json").is_file():
         with suppress(InputError):
             architectures = str(read_json(model / "config.json").get("architectures"))

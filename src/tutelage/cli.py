@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
@@ -21,6 +21,7 @@ import tyro
 from tutelage import __version__
 from tutelage.data.errors import InputError
 from tutelage.data.secrets import MASK
+from tutelage.execution.ranks import is_main_rank, rank, rank_0_decides, refuse_without_rank_0
 from tutelage.runs.files import entry, read_json, write_json
 from tutelage.runs.limits import refuse_impossible_numbers
 from tutelage.runs.settings import CHECKPOINT_SECONDS, config_file, overridden, read_settings
@@ -148,6 +149,8 @@ VERBS = {
         "Knox & Stone 2008: games taught by hand", _recipe("recipes.tamer", "TamerConfig", "tamer_recipe"), "runs/tamer"
     ),
 }
+OF_STAGES = {"demo", "loop", "overoptimise", "frontier", "recipe christiano", "recipe sentiment", "recipe tamer"}
+"""Verbs of which a stage reads the files of those before it."""
 ASIDES = {
     "resume": Aside("continue a run that was interrupted or killed: tutelage resume RUN"),
     "verify-resume": Aside("replay a run from its checkpoints and compare to the bit: tutelage verify-resume RUN"),
@@ -197,6 +200,8 @@ def dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"tutelage {__version__}")
         return 0
+    if arguments[0] in (*ASIDES.keys() - {"resume"},) and not is_main_rank():
+        raise InputError(f"`tutelage {arguments[0]}` is work of one process, and RANK is {rank()} here. Unset RANK.")
     if arguments[0] in ON_RUNS:
         if len(arguments) != 2 or arguments[1].startswith("-"):
             raise InputError(f"tutelage {arguments[0]} takes one run folder: tutelage {arguments[0]} runs/demo")
@@ -250,6 +255,19 @@ def perform(name: str, arguments: list[str]) -> int:
 
 
 def carry_out(name: str, job: Any, place: Place) -> int:
+    """On a rank other than 0 nothing is printed but the error that ends it, with the number of the rank."""
+    if is_main_rank():
+        return carry_out_here(name, job, place)
+    if name in OF_STAGES:
+        refuse_without_rank_0(f"`tutelage {name}`, a run of several stages,")
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            return carry_out_here(name, job, place)
+    except InputError as error:
+        raise InputError(f"rank {rank()}: {error}") from error
+
+
+def carry_out_here(name: str, job: Any, place: Place) -> int:
     from tutelage.doctor.returning import returned
     from tutelage.doctor.watching import KEPT, Diseased, Watch
     from tutelage.runs.log import OutputLog
@@ -267,7 +285,8 @@ def carry_out(name: str, job: Any, place: Place) -> int:
         checkpoint_seconds=place.checkpoint_seconds,
     )
     if run.finished:
-        print(f"{run.path} is finished: nothing to resume. Its report: {write_report(run.path)}")
+        if is_main_rank():
+            print(f"{run.path} is finished: nothing to resume. Its report: {write_report(run.path)}")
         return 0
     run.skip_preflight = place.skip_preflight
     run.watch = Watch(place.on_disease)
@@ -289,10 +308,11 @@ def carry_out(name: str, job: Any, place: Place) -> int:
         run.claim.settle()
         run.interrupted(error)
         log.say_error(error)
-        if place.on_disease != "best" or not isinstance(error, Diseased) or not returned(error):
+        if place.on_disease != "best" or not isinstance(error, Diseased) or not rank_0_decides(returned(error)):
             raise
     else:
-        say(run)
+        if is_main_rank():
+            say(run)
         return 0
     finally:
         for each in run.trackers:
@@ -305,7 +325,7 @@ def carry_out(name: str, job: Any, place: Place) -> int:
 def labelling_page(job: Any, path: Path) -> Iterator[None]:
     """The page beside a run that asks people, in a process of its own, so that no answer waits for training."""
     asking = getattr(job, "asking", job)
-    if getattr(asking, "labeller", "") != "human" or getattr(asking, "without_page", False):
+    if getattr(asking, "labeller", "") != "human" or getattr(asking, "without_page", False) or not is_main_rank():
         yield
         return
     program = [sys.executable, "-c", "from tutelage.cli import main; main()"]

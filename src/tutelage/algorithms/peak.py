@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tutelage.execution.ranks import rank_0_decides
 from tutelage.trajectory import Batch, Learner, Score
 
 WINDOW = 5  # steps whose mean is compared: one batch's mean is too noisy to have a peak
@@ -47,7 +48,7 @@ class Peak:
             higher = mean > self.highest
         else:
             higher = mean >= self.highest - margin if first_whole else mean > self.highest + margin
-        if higher:
+        if rank_0_decides(higher):  # all ranks keep the weights of the same step
             self.highest, self.step, self.kept = mean, step, copy.deepcopy(self.learner.state())
         return found[0]
 

@@ -21,6 +21,7 @@ from tutelage.algorithms.kl_controller import KLController
 from tutelage.algorithms.minibatches import split_minibatches
 from tutelage.algorithms.peak import Peak
 from tutelage.data.errors import InputError
+from tutelage.execution.ranks import agree_to_stop
 from tutelage.formulas import advantage, kl, masked, surrogate
 from tutelage.formulas.parity import ParityGap, parity_gap
 from tutelage.runs.progress import ProgressSettings
@@ -109,7 +110,7 @@ def ppo(
         run.lap("scoring")
         if peak:
             run.note(held_out_score=peak.saw(step, batch))
-            if peak.passed(step):
+            if agree_to_stop(peak.passed(step)):
                 break
         targets, stats = aimed(config, batch, score_BT, controller.coefficient, actor_critic, reference)
         if task.learned is not None:

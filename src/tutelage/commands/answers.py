@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.data.errors import InputError
+from tutelage.execution.ranks import is_main_rank, rank_0_decides, refuse_without_rank_0, wait_for_all_ranks
 from tutelage.feedback.exports import export
 from tutelage.feedback.store import Store
 from tutelage.runs.files import write_json
@@ -23,7 +24,11 @@ def frozen(source: str, run: Run, name: str = "labels") -> str:
     if place is None:
         return source
     path = run.path / f"{name}.jsonl"
-    if path.exists():
+    refuse_without_rank_0("training on the labels of a store")
+    if rank_0_decides(path.exists()):
+        return str(path)
+    if not is_main_rank():
+        wait_for_all_ranks()
         return str(path)
     with Store.open(place) as store:
         taken = store.snapshot()
@@ -35,6 +40,7 @@ def frozen(source: str, run: Run, name: str = "labels") -> str:
         where = {"store": store.place, "snapshot": taken.id, "sha256": taken.sha256, "labels": len(labels)}
         write_json(run.path / f"{name}.json", where)
         told = export(labels, "records", path, {}, False)
+    wait_for_all_ranks()
     print(f"{source}: {told}; snapshot {taken.id}")
     return str(path)
 

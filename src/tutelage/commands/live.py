@@ -26,6 +26,7 @@ from tutelage.data import preferences
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements, judged, tokenised
 from tutelage.data.records import candidate_id
+from tutelage.execution.ranks import agree_to_stop
 from tutelage.feedback.answering import Labeller
 from tutelage.feedback.asking import Label
 from tutelage.feedback.store import Store
@@ -134,7 +135,7 @@ def live(
     told = ProgressSettings(("waiting for answers", "learning"), counted_by="labels", timed=False)
     for version in stage.steps(wanted, ("kl_nats_to_first",), state={"apprentice": apprentice}, told=told):
         forget_after(stage, version)
-        if answered(stage) >= wanted:
+        if agree_to_stop(answered(stage) >= wanted):
             break
         keep_open(config, apprentice, version, store)
         known, new = fresh(config, labeller, store, stage, partial(keep_open, config, apprentice, version, store))

@@ -18,6 +18,8 @@ def returned(error: Diseased) -> bool:
     """Puts the stage that is ill back to its best checkpoint, where it ends when it is resumed. False where none is
     left from before the disease: then there is nothing to go back to."""
     run, finding = error.run, error.finding
+    if finding is None:
+        return False
     step, why = best_before(read_stage(run.path), finding.step, run.checkpoints.steps())
     if step is None:
         print(f"doctor: {finding.disease}, and no checkpoint from before it: {why}", file=sys.stderr)

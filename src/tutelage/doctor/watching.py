@@ -11,6 +11,7 @@ from tutelage.doctor import dead_critic
 from tutelage.doctor.chart import Chart, read_stage
 from tutelage.doctor.diagnosis import found_in
 from tutelage.doctor.finding import Finding
+from tutelage.execution.ranks import agree_to_stop, is_main_rank
 from tutelage.runs.run import Run
 
 OnDisease = Literal["warn", "stop", "best", "off"]
@@ -29,10 +30,10 @@ KEPT = 8  # checkpoints that stay where a run may have to go back, instead of th
 class Diseased(InputError):
     """The run has a disease with which going on is a waste, and it was told to stop then, or to go back.
 
-    finding: what was found; run: the stage that has it
+    finding: what was found, None on ranks other than 0, which do not look; run: the stage that has it
     """
 
-    def __init__(self, told: str, finding: Finding, run: Run) -> None:
+    def __init__(self, told: str, finding: Finding | None, run: Run) -> None:
         super().__init__(told)
         self.finding, self.run = finding, run
 
@@ -49,6 +50,7 @@ class Watch:
     said: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     records: dict[str, int] = field(default_factory=dict[str, int])
     next_look: dict[str, int] = field(default_factory=dict[str, int])
+    unreadable: set[str] = field(default_factory=set[str])
 
     def __call__(self, run: Run) -> None:
         name = str(run.path)
@@ -56,23 +58,35 @@ class Watch:
         if self.on_disease == "off" or count < self.next_look.get(name, FIRST):
             return
         self.next_look[name] = max(count + EVERY, int(count * GROWS))
+        found = self._look(run) if is_main_rank() else None
+        if not agree_to_stop(found is not None):
+            return
+        if found is None:
+            raise Diseased(f"{run.name}: rank 0 found a disease and ended the run.", None, run)
+        raise Diseased(
+            f"{run.name}: {found.disease}. {' '.join(found.evidence)} {found.remedy} --on-disease "
+            f"warn goes on all the same; `tutelage doctor {run.path}` tells more.",
+            found,
+            run,
+        )
+
+    def _look(self, run: Run) -> Finding | None:
+        """Says what is new; returns a finding with which the run is to end, if there is one."""
         for finding in self._new(run):
             print(f"doctor: {in_short(finding)}", file=sys.stderr)
             if self.on_disease in ("stop", "best") and finding.severity == "stop":
-                raise Diseased(
-                    f"{run.name}: {finding.disease}. {' '.join(finding.evidence)} {finding.remedy} --on-disease "
-                    f"warn goes on all the same; `tutelage doctor {run.path}` tells more.",
-                    finding,
-                    run,
-                )
+                return finding
+        return None
 
     def _new(self, run: Run) -> list[Finding]:
         """Findings of warning or worse that were not said before. A folder that cannot be read is no reason to stop."""
+        if str(run.path) in self.unreadable:
+            return []
         try:
             stage = read_stage(run.path)
         except InputError as error:
             print(f"doctor: could not look: {error}", file=sys.stderr)
-            self.next_look[str(run.path)] = sys.maxsize
+            self.unreadable.add(str(run.path))
             return []
         found = found_in(Chart(run.path, (stage,)), (stage,))
         new = [

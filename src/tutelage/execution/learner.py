@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tutelage.execution.ranks import agree_to_stop
 from tutelage.models.dtypes import refuse_fp16
 from tutelage.trajectory import Rows, Sums, parts_by_length
 
@@ -71,7 +72,8 @@ class LocalLearner:
                 totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + value.detach().double().cpu()
         means = {name: float(value) / weight for name, value in totals.items()}
         norms = {f"gradient_norm_{name}": self._clip(name) for name in self.parameters}
-        if not all(map(_finite, [means["loss"], *norms.values()])):
+        faulty = not all(map(_finite, [means["loss"], *norms.values()]))
+        if agree_to_stop(faulty) or faulty:
             raise NotFinite(
                 f"update {self.updates}: loss {means['loss']}, {norms}: not finite, weights left as they were"
             )

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.errors import InputError
+from tutelage.execution.ranks import is_main_rank
 from tutelage.runs.files import DISK, read_json, write_folder
 
 State = Mapping[str, Any]
@@ -95,10 +96,12 @@ class Checkpoints:
     keep: int = 2
 
     def save(self, step: int, state: State, logs: Mapping[str, int], *, score: float | None = None) -> str:
-        """Writes one and removes what is no longer kept; returns the hash of its content.
+        """Writes one and removes what is no longer kept; returns the hash of its content ("" on ranks other than 0).
 
         The state goes to the disk tensor by tensor and is hashed on the way: no second copy of it is made in memory.
         """
+        if not is_main_rank():
+            return ""
         content = content_hash(state)
 
         def fill(folder: Path) -> None:
@@ -162,6 +165,8 @@ class Checkpoints:
 
     def remove_after(self, step: int) -> None:
         """Removes those beyond `step` and what was left half written: a resumed stage writes its own."""
+        if not is_main_rank():
+            return
         for each in self.steps():
             if each > step:
                 shutil.rmtree(self.path(each))

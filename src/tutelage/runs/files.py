@@ -1,6 +1,7 @@
 """The one place that writes a run's files, so that a full disk or a kill leaves whole ones.
 
-Whatever must survive goes through four operations: write, stream, sync, rename. Tests put their faults there.
+Ranks other than 0 write nothing. Whatever must survive goes through four operations: write, stream, sync, rename.
+Tests put their faults there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from safetensors import SafetensorError
 
 from tutelage.data.errors import InputError
+from tutelage.execution.ranks import is_main_rank
 
 T = TypeVar("T")
 
@@ -58,6 +60,8 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines added to the end in one write."""
+    if not is_main_rank():
+        return
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(_lines(rows))
@@ -66,6 +70,8 @@ def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    if not is_main_rank():
+        return
     aside = path.with_name(path.name + ".part")
     try:
         DISK.write(aside, text.encode())
@@ -81,6 +87,8 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
     """A folder that is filled aside, flushed and then renamed: it is there whole, or not at all."""
+    if not is_main_rank():
+        return
     aside = path.with_name(path.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -100,6 +108,8 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
 
 def cut_back(path: Path, size: int) -> None:
     """The file as it was when it had so many bytes; what was added since is done again."""
+    if not is_main_rank():
+        return
     if size == 0:
         path.unlink(missing_ok=True)
     elif path.exists() and path.stat().st_size > size:

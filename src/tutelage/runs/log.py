@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tutelage.data.errors import InputError
+from tutelage.execution.ranks import is_main_rank
 from tutelage.runs.outcome import clean
 
 LOG = "log.txt"
@@ -23,13 +24,16 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\
 class Log:
     """A text file of whole lines. Secrets are masked, colors and cursor movements left out; drawn-over lines are too.
 
-    A file that cannot be written is told once on the terminal and ends the log, not the run.
+    Ranks other than 0 keep none. A file that cannot be written is told once on the terminal and ends the log, not
+    the run.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self._lock, self._next_bar = path, threading.Lock(), 0.0
         self._size, self._pending = 0, dict[int, str]()
         self._file: Any = None
+        if not is_main_rank():
+            return
         try:
             self._file = path.open("ab")
             self._size = path.stat().st_size

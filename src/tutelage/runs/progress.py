@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from tutelage.execution.ranks import is_main_rank
+
 SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -43,7 +45,7 @@ class Progress:
     """How far `count` steps of something with a name are: its phase, time left and the numbers that matter.
 
     Not on a terminal, a line is printed `settings.seconds` after the one before, in the middle of a long step too, and
-    one at the end.
+    one at the end. Ranks other than 0 show nothing.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Progress:
         settings: ProgressSettings = ProgressSettings(),
     ) -> None:
         self.name, self.count, self.done, self._before = name, count, done, done
-        self.console = console or Output(stderr=True)
+        self.console = console or Output(stderr=True, quiet=not is_main_rank())
         self.settings = settings
         self.phase = settings.phases[0] if settings.phases else ""
         self._numbers = ""

@@ -20,6 +20,13 @@ import torch
 
 from tutelage.data.errors import InputError
 from tutelage.data.secrets import masked
+from tutelage.execution.ranks import (
+    agree_to_stop,
+    is_main_rank,
+    rank_0_decides,
+    refuse_without_rank_0,
+    wait_for_all_ranks,
+)
 from tutelage.feedback.people import holds_people
 from tutelage.models.kernels import kernels
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
@@ -48,6 +55,8 @@ class Reached(Exception):
 class Run:
     """What one stage or pipeline writes. Build it with `Run.create`.
 
+    A rank other than 0 writes nothing and reads what is there only where it is resumed (`execution.ranks`).
+
     watch: looks at the run after every record, and may stop it by an error (the doctor, where `cli` gives it one)
     engine: who samples and who learns (`training.engine.Engine`); None: this process
     """
@@ -62,6 +71,7 @@ class Run:
         self.path, self.trackers, self.name = path, tuple(trackers), name or path.name
         self.checkpoint_seconds, self.checkpoints = checkpoint_seconds, Checkpoints(path / "checkpoints")
         self.claim = Claim(path, settled=True)
+        self.reads = True
         self.stateful: dict[str, Stateful] = {"random": RANDOM}
         self.until: tuple[str, int] | None = None
         self.skip_preflight = False
@@ -72,6 +82,9 @@ class Run:
         self.current: Run | None = None
         self._progress: Progress | None = None
         self._planned: int | None = None
+        self._finished: bool | None = None  # on ranks other than 0, which cannot tell it from the folder
+        self._summary: dict[str, Any] | None = None
+        self._recorded = 0
         self._noted: dict[str, float] = {}
         self._started = self._lapped = time.monotonic()
 
@@ -91,9 +104,14 @@ class Run:
         """
         path = Path(folder).expanduser()
         run = Run(path, checkpoint_seconds=checkpoint_seconds)
+        if not is_main_rank():
+            wait_for_all_ranks()
+            return run._follow(config, resume)
         run.claim = _make_room(path, resume, overwrite)
         try:
-            return run._begin(config, resume, verb)
+            begun = run._begin(config, resume, verb)
+            wait_for_all_ranks()
+            return begun
         except BaseException:
             run.claim.withdraw()
             raise
@@ -122,10 +140,32 @@ class Run:
         run._write_state("running")
         return run
 
+    def _follow(self, config: object, resume: bool) -> Run:
+        """On a rank other than 0: goes on where the run stopped if it is resumed, and looks at nothing otherwise."""
+        self.reads = resume and (self.path / CONFIG).exists()
+        self._finished = self.reads and _status(self.path / STATE) == "finished"
+        if self.reads:
+            before = read_json(self.path / CONFIG)
+            settings = cast("dict[str, Any]", entry(self.path / CONFIG, before, "settings", dict))
+            refuse_other_settings(settings, as_plain(config), self.path)
+        RANDOM.begin()
+        return self
+
     def stage(self, name: str) -> Run:
-        """The sub-run of a pipeline; an unfinished attempt is cut back to its last checkpoint."""
+        """The sub-run of a pipeline; an unfinished attempt is cut back to its last checkpoint.
+
+        Ranks other than 0 wait until rank 0 has written the stages before. InputError where they cannot.
+        """
+        refuse_without_rank_0(f"{self.path.name}, a run of several stages,")
+        wait_for_all_ranks()
         stage = self.current = Run(self.path / name, self.trackers, name, self.checkpoint_seconds)
-        stage.claim = self.claim
+        stage.claim, stage.reads = self.claim, self.reads
+        if not is_main_rank():
+            stage._finished = self.reads and stage.finished
+            wait_for_all_ranks()
+            RANDOM.begin()
+            return stage
+        wait_for_all_ranks()
         stage.until, stage.skip_preflight, stage.watch = self.until, self.skip_preflight, self.watch
         stage.engine = self.engine
         stage.checkpoints = dataclasses.replace(stage.checkpoints, keep=self.checkpoints.keep)
@@ -138,6 +178,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
+        if self._finished is not None:
+            return self._finished
         return (self.path / STATE).exists() and _status(self.path / STATE) == "finished"
 
     def steps(
@@ -156,6 +198,7 @@ class Run:
         """
         self.stateful.update(state or {})
         first, count = self._restore(), last_step(self.path, count)
+        wait_for_all_ranks()  # before rank 0 writes a checkpoint that another one would restore
         self._planned = count
         if not self.finished:
             self._write_state("running")  # how many steps there are, for whoever looks on
@@ -172,7 +215,7 @@ class Run:
                 if now - saved >= wait or self.step + 1 == count:
                     self._checkpoint(self.step + 1, best)
                     saved, cost = time.monotonic(), time.monotonic() - now
-                if self.until == (self.name, self.step + 1):
+                if agree_to_stop(self.until == (self.name, self.step + 1)):
                     raise Reached(self._checkpoint(self.step + 1, best))
 
     def note(self, **metrics: float) -> None:
@@ -193,15 +236,17 @@ class Run:
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line of events.jsonl. A metric that is not finite stops the run: nothing after it would mean anything."""
-        for name, value in [*metrics.items(), *self._noted.items()]:
-            if not math.isfinite(value):
-                raise FloatingPointError(f"{self.name}: {name} is {value} at step {step}; the run stops here.")
+        numbers = [*metrics.items(), *self._noted.items()]
+        found = next((f"{name} is {value}" for name, value in numbers if not math.isfinite(value)), "")
+        if agree_to_stop(bool(found)) or found:
+            told = found or "a metric of rank 0 is not finite"
+            raise FloatingPointError(f"{self.name}: {told} at step {step}; the run stops here.")
         self.claim.settle()
         metrics, self._noted = {**metrics, **self._noted}, {}
-        self.latest = dict(metrics)
+        self.latest, self._recorded = dict(metrics), step + 1
         seconds = round(time.monotonic() - self._started, 3)
         append_lines(self.path / EVENTS, [{"step": step, "seconds": seconds, **metrics}])
-        for tracker in self.trackers:
+        for tracker in self.trackers if is_main_rank() else ():
             tracker.log(step, {f"{self.name}/{name}": value for name, value in metrics.items()})
         if self.watch is not None:
             self.watch(self)
@@ -213,6 +258,8 @@ class Run:
     def mark_finished(self, summary: Mapping[str, Any]) -> None:
         """Writes summary.json, then says so in state.json: a finished run has its summary."""
         self.claim.settle()
+        if not is_main_rank():
+            self._finished, self._summary = True, dict(summary)
         write_json(self.path / SUMMARY, summary)
         self._write_state("finished")
 
@@ -224,6 +271,8 @@ class Run:
 
     def step_count(self) -> int:
         """How many steps are on record: fewer than were asked for where the run ended at a peak or went back."""
+        if not is_main_rank():
+            return self._recorded
         rows = read_lines(self.path / EVENTS) if (self.path / EVENTS).exists() else []
         return entry(self.path / EVENTS, rows[-1], "step", int) + 1 if rows else 0
 
@@ -233,13 +282,14 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        return read_json(self.path / SUMMARY)
+        return read_json(self.path / SUMMARY) if self._summary is None else self._summary
 
     def piece(self, name: str, make: Callable[[], State]) -> State:
         """make()'s result, kept in the folder until the stage ends: a resumed stage reads it instead of making it."""
         kept = Checkpoints(self.path / "pieces" / name)
-        found = kept.latest()
-        if found is not None:
+        found = kept.latest() if self.reads else None
+        if rank_0_decides(found is not None):
+            assert found is not None, f"rank 0 has the piece {name}, and this rank cannot read it"
             return found.state
         made = make()
         self.claim.settle()
@@ -248,7 +298,7 @@ class Run:
 
     def _restore(self) -> int:
         """Puts the last checkpoint into the registered objects; returns how many steps it had done."""
-        found = self.checkpoints.latest()
+        found = self.checkpoints.latest() if self.reads else None
         if found is None:
             return 0
         missing = found.state.keys() ^ self.stateful.keys()
@@ -260,9 +310,12 @@ class Run:
         if rows:
             self._started -= entry(self.path / EVENTS, rows[-1], "seconds", float)
             self.latest = {name: value for name, value in rows[-1].items() if name not in ("step", "seconds")}
+            self._recorded = found.step
         return found.step
 
     def _checkpoint(self, step: int, best: str) -> str:
+        if not is_main_rank():
+            return ""
         sizes: dict[str, int] = {}
         for name in LOGS:
             if (self.path / name).exists():

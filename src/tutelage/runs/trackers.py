@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tutelage.data.errors import InputError
+from tutelage.execution.ranks import is_main_rank
 
 
 class Tracker(Protocol):
@@ -51,10 +52,21 @@ TRACKERS: dict[str, Callable[[Path], Tracker]] = {
 }
 
 
+class Silent:
+    """Of a rank other than 0."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def tracker(name: str, folder: Path) -> Tracker:
+    """The tracker of this name; on ranks other than 0 nothing is opened."""
     if name not in TRACKERS:
         raise InputError(f"--track {name}: unknown. Give one of {', '.join(TRACKERS)}.")
-    return TRACKERS[name](folder)
+    return TRACKERS[name](folder) if is_main_rank() else Silent()
 
 
 def _module(name: str, extra: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from tutelage.data.errors import InputError
 from tutelage.execution.exact_parity import ExactParitySampler
 from tutelage.execution.preflight import PROBE_EPISODES, Finding, Flight, preflight
+from tutelage.execution.ranks import agree_to_stop, is_main_rank, rank_0_decides
 from tutelage.runs.files import write_json
 from tutelage.runs.run import Run
 from tutelage.training.values import with_values
@@ -44,20 +45,28 @@ def check_first(config: Any, task: Task, parts: Any, run: Run) -> Any:
 def run_preflight(flight: Flight, run: Run) -> None:
     """InputError where a check failed."""
     target = run.path / "preflight.json"
-    if target.exists():
+    if rank_0_decides(target.exists()):
         return
     if run.skip_preflight:
         write_json(target, {"skipped": True})
         return
-    findings = preflight(flight, lambda finding: print(as_line(finding), flush=True))
+    findings = preflight(flight, lambda finding: show(as_line(finding)))
     failed = [each for each in findings if each.passed is False]
-    if failed:
+    if agree_to_stop(bool(failed)):
+        if not failed:
+            raise InputError("preflight: a check of rank 0 failed, and rank 0 says which.")
         first = failed[0].found.removesuffix(".")
         raise InputError(
             f"preflight: {len(failed)} of {len(findings)} checks failed ({', '.join(each.name for each in failed)}). "
             f"First: {first}; {failed[0].remedy}. --skip-preflight trains all the same."
         )
     write_json(target, {"findings": [vars(each) for each in findings]})
+
+
+def show(line: str) -> None:
+    """Prints it, on rank 0 alone."""
+    if is_main_rank():
+        print(line, flush=True)
 
 
 def as_line(finding: Finding) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from tutelage.execution.native import NativeSampler, SamplingSettings
 from tutelage.policies.language import Frozen, LanguagePolicy, SharedCritic
 from tutelage.runs import trackers
 from tutelage.runs.checkpoints import content_hash
+from tutelage.runs.files import read_json, write_json
 from tutelage.runs.log import OutputLog
 from tutelage.runs.run import Run
 from tutelage.trajectory import Key, Task
@@ -221,6 +223,17 @@ def steps_until_peak(folder, held_out):
     return run.step_count(), peak, content_hash(weights)
 
 
+def read_in_the_next_stage(folder):
+    """What rank 0 wrote in the stage before."""
+    run = Run.create(folder, {})
+    first = run.stage("first")
+    time.sleep(0.2)
+    write_json(first.path / "made.json", {"number": 1})
+    first.mark_finished({})
+    run.stage("second")
+    return read_json(folder / "first" / "made.json")["number"]
+
+
 def peaked(number, store, folder, results):
     """Rank `number` of two, whose held-out score falls from the fourth step on on rank 0 and rises on rank 1."""
     torch.set_num_threads(1)
@@ -232,6 +245,7 @@ def peaked(number, store, folder, results):
         return batch.at_last_action(torch.full((len(batch),), value))
 
     try:
+        assert read_in_the_next_stage(folder.with_name("stages")) == 1
         results.put((number, *steps_until_peak(folder, held_out)))
         torch.distributed.barrier()
     finally:
@@ -245,7 +259,7 @@ def test_two_ranks_stop_at_the_peak_of_rank_0(tmp_path):
     both = [context.Process(target=peaked, args=(n, tmp_path / "store", tmp_path / "x", results)) for n in range(2)]
     for each in both:
         each.start()
-    found = sorted(results.get(timeout=120) for _ in both)
+    found = sorted(results.get(timeout=90) for _ in both)
     for each in both:
         each.join(60)
     (_, steps_0, *weights_0), (_, steps_1, *weights_1) = found

@@ -10,7 +10,8 @@ Decisions to end a run that go through `agree_to_stop`:
     execution/learner.py         a loss or a gradient norm is not finite
     runs/run.py, record          a metric is not finite
     runs/run.py, steps           the step that a replay was to reach (`verify-resume`)
-    training/stages.py           the preflight failed
+    training/first_checks.py     the preflight failed
+    commands/live.py             as many answers as were wanted are there
 
 Not decisions, so not here: errors of one rank (wrong input, a sampler that disagrees, Ctrl-C, out of memory). That rank
 raises and its process ends; torchrun then ends the others, and the run is resumed from its last checkpoint.

@@ -160,15 +160,12 @@ class Run:
         wait_for_all_ranks()
         stage = self.current = Run(self.path / name, self.trackers, name, self.checkpoint_seconds)
         stage.claim, stage.reads = self.claim, self.reads
-        if not is_main_rank():
-            stage._finished = self.reads and stage.finished
-            wait_for_all_ranks()
-            RANDOM.begin()
-            return stage
-        wait_for_all_ranks()
         stage.until, stage.skip_preflight, stage.watch = self.until, self.skip_preflight, self.watch
         stage.engine = self.engine
         stage.checkpoints = dataclasses.replace(stage.checkpoints, keep=self.checkpoints.keep)
+        if not is_main_rank():
+            stage._finished = self.reads and stage.finished
+        wait_for_all_ranks()  # before rank 0 writes the state that others look at
         if not stage.finished:
             _make_folder(stage.path)
             stage._cut_back()
@@ -326,6 +323,8 @@ class Run:
 
     def _cut_back(self) -> None:
         """Leaves of an unfinished attempt what its last whole checkpoint vouches for."""
+        if not is_main_rank():
+            return
         found = self.checkpoints.latest()
         self.checkpoints.remove_after(found.step if found else -1)
         for name in LOGS:
@@ -434,6 +433,8 @@ def _refuse_peoples_answers(path: Path) -> None:
 
 
 def _make_folder(path: Path) -> None:
+    if not is_main_rank():
+        return
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -19,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 import tyro
 
 from tutelage import __version__
+from tutelage.commands import resume as resuming
+from tutelage.commands.table import ASIDES, OF_STAGES, VERBS, closest, overview, verb_of
 from tutelage.data.errors import InputError
-from tutelage.data.secrets import MASK
 from tutelage.execution.ranks import is_main_rank, rank, rank_0_decides, refuse_without_rank_0
-from tutelage.runs.files import entry, read_json, write_json
 from tutelage.runs.limits import refuse_impossible_numbers
-from tutelage.runs.settings import CHECKPOINT_SECONDS, config_file, overridden, read_settings
-from tutelage.runs.terminal import hide_library_warnings, run_until_pipe_closes
+from tutelage.runs.settings import CHECKPOINT_SECONDS, config_file, overridden, read_settings, unset
+from tutelage.runs.terminal import hide_library_warnings, hush, run_until_pipe_closes
 from tutelage.runs.trackers import tracker
 
 if TYPE_CHECKING:  # it brings torch, for which whoever opens a page or asks for help should not wait
@@ -55,119 +52,6 @@ class Place:
     waste; or go back to the best checkpoint then and end there; or nothing."""
 
 
-@dataclass(frozen=True)
-class Verb:
-    """A verb that leaves a run. load: its settings and (job, run) -> summary; out: where runs go by default."""
-
-    says: str
-    load: Callable[[], tuple[type, Callable[[Any, Any], dict[str, Any]]]]
-    out: str
-
-
-@dataclass(frozen=True)
-class Aside:
-    """A verb that leaves no run of its own. module: its `main(arguments)` returns the exit code; "" for one below."""
-
-    says: str
-    module: str = ""
-
-
-def _recipe(module: str, job_class: str, function: str) -> Callable[[], tuple[type, Callable[..., Any]]]:
-    """Loaded when it is asked for: settings and function of one file in recipes/ or commands/."""
-
-    def load() -> tuple[type, Callable[..., Any]]:
-        loaded = importlib.import_module(f"tutelage.{module}")
-        return getattr(loaded, job_class), getattr(loaded, function)
-
-    return load
-
-
-VERBS = {
-    "demo": Verb(
-        "the whole loop on the helpdesk that ships with tutelage",
-        _recipe("recipes.demo", "DemoConfig", "demo"),
-        "runs/demo",
-    ),
-    "sft": Verb("fine-tune a model on demonstrations", _recipe("commands.sft", "SFTJob", "sft_job"), "runs/sft"),
-    "reward-model": Verb(
-        "train a reward model on what people said",
-        _recipe("commands.reward_model", "RewardModelJob", "reward_model_job"),
-        "runs/reward-model",
-    ),
-    "ppo": Verb("optimise a policy against a reward", _recipe("commands.ppo", "PPOJob", "ppo_job"), "runs/ppo"),
-    "best-of-n": Verb(
-        "sample n replies a prompt and keep the best",
-        _recipe("commands.best_of_n", "BestOfNJob", "best_of_n_job"),
-        "runs/best-of-n",
-    ),
-    "evaluate": Verb(
-        "compare a policy with a baseline by one judge",
-        _recipe("commands.evaluate_policies", "EvaluateJob", "evaluate_job"),
-        "runs/evaluate",
-    ),
-    "evaluate policies": Verb(
-        "compare two policies by several judges",
-        _recipe("commands.evaluate_policies", "PoliciesJob", "policies_job"),
-        "runs/evaluate-policies",
-    ),
-    "evaluate reward-model": Verb(
-        "measure reward models by what people said",
-        _recipe("commands.evaluate_reward_models", "RewardModelsJob", "reward_models_job"),
-        "runs/evaluate-reward-model",
-    ),
-    "evaluate learning-curve": Verb(
-        "tell what more labels would bring",
-        _recipe("commands.evaluate_learning_curve", "LearningCurveJob", "learning_curve_job"),
-        "runs/learning-curve",
-    ),
-    "loop": Verb(
-        "rounds of asking, reward model and PPO; with --live while people answer",
-        _recipe("commands.loop", "LoopConfig", "loop"),
-        "runs/loop",
-    ),
-    "overoptimise": Verb(
-        "gold against proxy as a policy is optimised too far",
-        _recipe("recipes.overoptimise", "OveroptimiseConfig", "overoptimise"),
-        "runs/overoptimise",
-    ),
-    "recipe christiano": Verb(
-        "Christiano 2017: a policy from preferences over clips",
-        _recipe("recipes.christiano", "ChristianoConfig", "christiano"),
-        "runs/christiano",
-    ),
-    "frontier": Verb(
-        "reward mix, KL budget and rule breaks: which objective to take",
-        _recipe("recipes.frontier", "FrontierConfig", "frontier"),
-        "runs/frontier",
-    ),
-    "recipe sentiment": Verb(
-        "Ziegler 2019 in small: positive stories",
-        _recipe("recipes.sentiment", "SentimentConfig", "sentiment"),
-        "runs/sentiment",
-    ),
-    "recipe tamer": Verb(
-        "Knox & Stone 2008: games taught by hand", _recipe("recipes.tamer", "TamerConfig", "tamer_recipe"), "runs/tamer"
-    ),
-}
-OF_STAGES = {"demo", "loop", "overoptimise", "frontier", "recipe christiano", "recipe sentiment", "recipe tamer"}
-"""Verbs of which a stage reads the files of those before it."""
-ASIDES = {
-    "resume": Aside("continue a run that was interrupted or killed: tutelage resume RUN"),
-    "verify-resume": Aside("replay a run from its checkpoints and compare to the bit: tutelage verify-resume RUN"),
-    "chat": Aside("talk to a model: tutelage chat MODEL", "tutelage.commands.chat"),
-    "correspondence": Aside(
-        "one reply as states, actions, rewards, returns, advantages: tutelage correspondence MODEL PROMPT",
-        "tutelage.commands.correspondence",
-    ),
-    "doctor": Aside("say what went wrong in runs, and what to do: tutelage doctor RUN", "tutelage.commands.doctor"),
-    "report": Aside("write the report of a run again: tutelage report RUN", "tutelage.commands.report"),
-    "feedback": Aside("verify, export, import or count labels: tutelage feedback verify", "tutelage.commands.feedback"),
-    "studio": Aside("look at runs and talk to their models: tutelage studio RUNS", "tutelage.commands.studio"),
-    "tamer": Aside("teach an agent a game by two keys: tutelage tamer tetris", "tutelage.commands.tamer"),
-    "label": Aside("ask people on a page: tutelage label FILE (or --from-run RUN)", "tutelage.commands.label"),
-}
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The `tutelage` command; exits 0, 2 where what was given cannot be used, 130 where it was interrupted, 141 where
     nobody reads its output any more (`tutelage --help | head -1`), as a command does that SIGPIPE ends."""
@@ -185,12 +69,6 @@ def run_command(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("tutelage: interrupted before a run was begun; nothing was written.", file=sys.stderr)
         return 130
-
-
-def hush() -> None:
-    """Quiet transformers, where a verb has loaded it."""
-    if "transformers" in sys.modules:
-        importlib.import_module("tutelage.models.pretrained").hush()
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -216,35 +94,6 @@ def dispatch(arguments: list[str]) -> int:
             f"there is no `tutelage {name}`. {closest(arguments)}There are: {', '.join([*VERBS, *ASIDES])}."
         )
     return perform(name, arguments[len(name.split()) :])
-
-
-def verb_of(arguments: list[str]) -> str:
-    """One word, or two where verbs share the first and no flag follows it."""
-    shared = {name.split()[0] for name in VERBS if " " in name}
-    second = arguments[1:2] if arguments[0] in shared else []
-    return " ".join([arguments[0], *(each for each in second if not each.startswith("-"))])
-
-
-def closest(arguments: list[str]) -> str:
-    """The verb that was probably meant, as a question, or nothing. Verbs have one word or two."""
-    known = [*VERBS, *ASIDES]
-    words = [each.lower() for each in arguments[:2] if not each.startswith("-")]
-    family = [f"`tutelage {each}`" for each in known if each.split()[0] == words[0]]
-    if len(words) == 2:
-        found = difflib.get_close_matches(" ".join(words), known, n=1, cutoff=0.8)
-    else:
-        found = [] if family else difflib.get_close_matches(words[0], known, n=1)
-    if not found and family:
-        return f"Did you mean one of {', '.join(family)}? "
-    found = found or difflib.get_close_matches(words[0], known, n=1)
-    return f"Did you mean `tutelage {found[0]}`? " if found else ""
-
-
-def overview() -> str:
-    lines = ["tutelage: reinforcement learning from human feedback, the whole loop", ""]
-    lines += [f"  tutelage {name:24s} {verb.says}" for name, verb in VERBS.items()]
-    lines += [f"  tutelage {name:24s} {aside.says}" for name, aside in ASIDES.items()]
-    return "\n".join([*lines, "", "tutelage VERB --help tells the flags of a verb."])
 
 
 def perform(name: str, arguments: list[str]) -> int:
@@ -356,97 +205,15 @@ def say(run: Run) -> None:
     print(f"report: {write_report(run.path)}")
 
 
-def stored(path: Path) -> tuple[str, Any]:
-    """(verb, job) of a run, from its config.json."""
-    config = read_json(path / "config.json")
-    name = config.get("verb")
-    if not isinstance(name, str) or name not in VERBS:
-        raise InputError(f"{path} was not begun by a verb of tutelage, so it cannot be resumed from here.")
-    job_class, _ = VERBS[name].load()
-    settings = entry(path / "config.json", config, "settings", dict)
-    return name, overridden(unset(job_class), settings, str(path / "config.json"))
-
-
-@contextmanager
-def where_begun(path: Path) -> Iterator[Path]:
-    """In the folder that the run's command was given in, where it still exists: its settings hold paths and modules
-    that are relative to it. Gives the path of the run from there."""
-    here = Path.cwd()
-    before = read_json(path / "config.json").get("working_directory")
-    if not isinstance(before, str) or not Path(before).is_dir() or Path(before) == here:
-        yield path
-        return
-    whole = path.resolve()
-    os.chdir(before)
-    try:
-        yield whole
-    finally:
-        os.chdir(here)
-
-
-def resume(path: Path) -> int:
-    """Continues a run where its last checkpoint left it."""
-    with where_begun(path.expanduser()) as found:
-        return resume_here(found)
-
-
-def resume_here(path: Path) -> int:
-    name, job = stored(path)
-    if MASK in (path / "config.json").read_text(encoding="utf-8"):
-        raise InputError(
-            f"{path / 'config.json'} keeps no passwords and keys, and one of its settings had one ({MASK}): give the "
-            "same command again with --resume."
-        )
+def continue_run(name: str, job: Any, path: Path) -> int:
     return carry_out(name, job, Place(out=str(path), resume=True))
 
 
-def verify_resume(path: Path) -> int:
-    """Replays every stage from its last checkpoint but one, on a copy, and compares the states that it arrives at."""
-    with where_begun(path.expanduser()) as found:
-        return verify_resume_here(found)
+def resume(path: Path) -> int:
+    return resuming.resume(path, continue_run)
 
 
-def verify_resume_here(path: Path) -> int:
-    from tutelage.runs.checkpoints import Checkpoints
-
-    name, job = stored(path)
-    hush()
-    stages = [each for each in (path, *sorted(path.iterdir())) if Checkpoints(each / "checkpoints").steps()]
-    if not stages:
-        raise InputError(f"{path} has no checkpoint yet, so there is nothing to replay.")
-    same = [replayed(name, job, path, stage) for stage in stages]
-    return 0 if all(same) else 1
-
-
-def replayed(name: str, job: Any, path: Path, stage: Path) -> bool:
-    """Whether this stage, resumed one checkpoint earlier, arrives at the same bits."""
-    from tutelage.runs.checkpoints import Checkpoints
-    from tutelage.runs.run import Reached, Run
-
-    *_, last = Checkpoints(stage / "checkpoints").steps()
-    expected = Checkpoints(stage / "checkpoints").load(last).content
-    inside = stage.relative_to(path)
-    with tempfile.TemporaryDirectory(prefix="tutelage-replay-") as folder:
-        copy = Path(folder) / "run"
-        shutil.copytree(path, copy)
-        shutil.rmtree(Checkpoints(copy / inside / "checkpoints").path(last))
-        for each in {copy, copy / inside}:
-            (each / "state.json").unlink()
-            write_json(each / "state.json", {"status": "interrupted", "name": each.name, "tutelage": "run"})
-        before = Checkpoints(copy / inside / "checkpoints").steps()
-        run = Run.create(copy, job, resume=True, verb=name)
-        run.until = (inside.name or copy.name, last)
-        try:
-            VERBS[name].load()[1](job, run)
-            found = ""
-        except Reached as reached:
-            found = reached.content
-    says = "the same to the bit" if found == expected else f"DIFFERENT: {found[:12]} is not {expected[:12]}"
-    print(f"{stage}: step {before[-1] if before else 0} to {last}: {says}")
-    return found == expected
-
-
-ON_RUNS: dict[str, Callable[[Path], int]] = {"resume": resume, "verify-resume": verify_resume}
+ON_RUNS: dict[str, Callable[[Path], int]] = {"resume": resume, "verify-resume": resuming.verify_resume}
 
 J = TypeVar("J")
 
@@ -473,16 +240,6 @@ def parsed(name: str, job_class: type, arguments: list[str]) -> Command[Any]:
         description=job_class.__doc__,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-
-
-def unset(job_class: type) -> Any:
-    """An instance whose required fields are still to be given."""
-    required = [
-        each.name
-        for each in dataclasses.fields(job_class)
-        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-    ]
-    return job_class(**dict.fromkeys(required, tyro.MISSING))
 
 
 if __name__ == "__main__":

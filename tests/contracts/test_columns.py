@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tutelage.cli import run_command, stored
+from tutelage.cli import run_command
+from tutelage.commands.resume import stored
 from tutelage.data.columns import columns_of, parse_columns
 from tutelage.data.errors import InputError
 from tutelage.data.questions import Pair, Question

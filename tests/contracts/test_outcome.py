@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 from tests.sick_runs import ppo_run
 
-from tutelage.cli import VERBS, Verb, run_command
+from tutelage.cli import run_command
+from tutelage.commands.table import VERBS, Verb
 from tutelage.data.errors import InputError
 from tutelage.doctor.diagnosis import diagnose
 from tutelage.report.page import write as write_report

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tutelage.cli import VERBS, run_command
+from tutelage.cli import run_command
+from tutelage.commands.table import VERBS
 from tutelage.runs.files import read_lines
 
 SHORT = ["--max-new-tokens", "5"]

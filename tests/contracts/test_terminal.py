@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tutelage.cli import ASIDES, VERBS, run_command
+from tutelage.cli import run_command
+from tutelage.commands.table import ASIDES, VERBS
 from tutelage.runs import terminal
 from tutelage.runs.progress import Progress, ProgressSettings, in_words
 from tutelage.runs.run import Run
@@ -21,8 +22,8 @@ SOURCE = str(Path(__file__).parents[2] / "src")
 QUIET = {**os.environ, "PYTHONPATH": SOURCE, "PYTHONWARNINGS": ""}
 READS_NOTHING = """
 import os, sys, traceback
-from tutelage import cli
-for verb in cli.VERBS.values():
+from tutelage.commands import table
+for verb in table.VERBS.values():
     verb.load()  # once, before the children are forked
 for arguments, both in [(each, both) for each in {commands} for both in (False, True)]:
     child = os.fork()

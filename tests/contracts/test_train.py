@@ -20,7 +20,8 @@ from transformers import LlamaForCausalLM
 from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
 from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.algorithms.sft import SFT, SFTConfig
-from tutelage.cli import VERBS, parsed, verb_of
+from tutelage.cli import parsed
+from tutelage.commands.table import VERBS, verb_of
 from tutelage.data.errors import InputError
 from tutelage.data.helpdesk import world
 from tutelage.data.tokens import Codec

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tutelage.cli import VERBS, run_command
+from tutelage.cli import run_command
+from tutelage.commands.table import VERBS
 from tutelage.data.errors import InputError
 from tutelage.models.pretrained import (
     Trust,

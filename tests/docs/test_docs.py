@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tutelage.algorithms.ppo import PPOConfig
-from tutelage.cli import ASIDES, VERBS, parsed, run_command, verb_of
+from tutelage.cli import parsed, run_command
+from tutelage.commands.table import ASIDES, VERBS, verb_of
 from tutelage.data.columns import Coding, Columns, Number, Picking, parse_columns
 from tutelage.data.files import READERS
 from tutelage.data.questions import Pair, Question
@@ -147,8 +148,8 @@ def test_every_field_of_a_comparison_is_documented(record: type[Record]):
 
 
 def test_every_key_of_the_summaries_is_documented():
-    pages = ("demo", "sentiment", "jobs", "reward_models")
-    source = "".join((SOURCE / "recipes" / f"{name}.py").read_text() for name in pages)
+    pages = ("recipes/demo", "recipes/sentiment", "commands/sft", "commands/best_of_n", "commands/reward_model")
+    source = "".join((SOURCE / f"{name}.py").read_text() for name in pages)
     keys = set()
     for function in ("summarise", "sft_job", "reward_model_job", "best_of_n_job"):
         for body in re.findall(rf"^def {function}\(.*?(?=^def |\Z)", source, flags=re.M | re.S):
@@ -273,7 +274,8 @@ def test_samples_run(code, words_folder, tmp_path, monkeypatch, capsys):
         for word in ["Where", "It", "Can", "my", "is"]
     ]
     (tmp_path / "comparisons.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 2))
-    exec(compile(code.replace("steps=100", "steps=3"), "sample", "exec"), {"__name__": "sample"})
+    short = code.replace("steps=100", "steps=3").replace("steps: int = 100", "steps: int = 3")
+    exec(compile(short, "sample", "exec", dont_inherit=True), {"__name__": "sample"})
     without_a_run = ("tutelage.training.stepwise", "tutelage.evaluation", "tutelage.feedback")
     assert any((tmp_path / "runs").glob("*/summary.json")) or any(name in code for name in without_a_run)
 

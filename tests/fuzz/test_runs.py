@@ -17,7 +17,8 @@ from tests.fuzz.fuzzing import outcome
 from tests.fuzz.mutations import damaged, mutated
 from tests.sick_runs import honest, ppo_run
 
-from tutelage.cli import run_command, stored
+from tutelage.cli import run_command
+from tutelage.commands.resume import stored
 from tutelage.data.errors import InputError
 from tutelage.doctor.chart import read_stage
 from tutelage.doctor.diagnosis import diagnose

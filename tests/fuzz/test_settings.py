@@ -11,11 +11,11 @@ import yaml
 from tests.fuzz.fuzzing import outcome
 from tests.fuzz.mutations import damaged, mutated
 
-from tutelage.cli import VERBS, unset
+from tutelage.commands.table import VERBS
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.runs.run import as_plain
-from tutelage.runs.settings import overridden, read_settings
+from tutelage.runs.settings import overridden, read_settings, unset
 
 SHARE, WHOLE, READ_AT_LEAST = 300, 3_000, 0.3
 SETTINGS: dict[str, list[dict[str, Any]]] = {

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args, get_type_hints
 
+import tyro
+
 from tutelage.data.errors import InputError
 from tutelage.data.yaml_file import read_yaml_file
 
@@ -76,3 +78,13 @@ def flat_groups(default: Any) -> dict[str, str]:
     flat = [name for name, hint in hints.items() if any(getattr(each, "name", None) == "" for each in get_args(hint))]
     groups = [name for name in ("settings", *flat) if dataclasses.is_dataclass(getattr(default, name, None))]
     return {each.name: group for group in groups for each in dataclasses.fields(getattr(default, group))}
+
+
+def unset(job_class: type) -> Any:
+    """An instance whose required fields are still to be given."""
+    required = [
+        each.name
+        for each in dataclasses.fields(job_class)
+        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+    ]
+    return job_class(**dict.fromkeys(required, tyro.MISSING))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import site
 import sys
@@ -72,3 +73,9 @@ def hide_library_warnings() -> None:
             as_python_does(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
+
+
+def hush() -> None:
+    """Quiet transformers, where a verb has loaded it."""
+    if "transformers" in sys.modules:
+        importlib.import_module("tutelage.models.pretrained").hush()

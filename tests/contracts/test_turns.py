@@ -341,6 +341,26 @@ def test_a_sampler_refuses_it_too(tiny_policy, environment):
         drawn(tiny_policy, environment, [Key(0, 0)])
 
 
+class Silent:
+    """An episode without `step`: the environment answers every turn."""
+
+    first = (0, 5)
+
+
+class OnlyReplying(Whole):
+    def episode(self, key):
+        return Silent()
+
+    def reply(self, episodes, turns):
+        return [Step((), float(len(turn.tokens)), Finish.TERMINATED) for turn in turns]
+
+
+def test_where_reply_answers_every_turn_an_episode_needs_no_step(tiny_policy):
+    refuse_unusable_environment(OnlyReplying())
+    batch = drawn(tiny_policy, OnlyReplying(), [Key(0, 0, sample) for sample in range(3)])
+    assert batch.rewards_BT.sum(dim=1).tolist() == batch.mask_BT.sum(dim=1).tolist()
+
+
 def test_a_whole_environment_is_usable():
     refuse_unusable_environment(Whole(), 6, 64)
     refuse_unusable_environment(Language(PROMPTS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.environments.checks import refuse_unusable_environment
-from tutelage.rewards.functions import load_function, refuse_bare_module
+from tutelage.rewards.functions import load_function, refuse_bare_module, refuse_other_arguments
 from tutelage.trajectory import Batch, TextEnvironment
 
 FLAG = "--environment"
@@ -23,15 +22,7 @@ def load_make(name: str) -> Callable[[Codec, list[str]], Any]:
     """The function that `module:function` names, which must take (codec, prompts); InputError where it does not."""
     refuse_bare_module(name, FLAG)
     make = load_function(name, FLAG)
-    try:
-        inspect.signature(make).bind(None, [])
-    except TypeError as error:
-        raise InputError(
-            f"{FLAG} {name}: the function cannot be called with (codec, prompts): {error}. Define it as "
-            "`def make(codec, prompts)`, returning a text environment."
-        ) from error
-    except ValueError:  # some functions written in C do not tell their signature
-        pass
+    refuse_other_arguments(make, f"{FLAG} {name}", "(codec, prompts)", "def make{}`, returning a text environment")
     return make
 
 

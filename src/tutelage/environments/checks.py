@@ -91,7 +91,9 @@ def start_of(environment: Environment, key: Key, vocabulary: int | None = None) 
             "describes it."
         )
     episode = environment.episode(key)
-    missing = [name for name in ("first", "step") if not hasattr(episode, name)]
+    always_answered = replies_together(environment) and not hasattr(episode, "needs_reply")
+    owed = ("first",) if always_answered else ("first", "step")
+    missing = [name for name in owed if not hasattr(episode, name)]
     if missing:
         raise InputError(
             f"the episode that {_named(environment)} gives for {key} ({type(episode).__name__}) has no "

@@ -27,16 +27,26 @@ def names_function(name: str) -> bool:
 def load_reward(name: str, flag: str = "--reward") -> TextReward:
     """The function that `module:function` names; it must take (prompts, responses)."""
     function = load_function(name, flag)
+    refuse_other_arguments(
+        function, f"{flag} {name}", "(prompts, responses)", "def score{}`, returning one number for each response"
+    )
+    return function
+
+
+def refuse_other_arguments(function: Callable[..., Any], what: str, arguments: str, definition: str) -> None:
+    """InputError where a function does not take two arguments.
+
+    arguments: their names, such as "(prompts, responses)"     definition: how to write it, {} in their place
+    """
     try:
         inspect.signature(function).bind([], [])
     except TypeError as error:
         raise InputError(
-            f"{flag} {name}: the function cannot be called with (prompts, responses): {error}. Define it as "
-            "`def score(prompts, responses)`, returning one number for each response."
+            f"{what}: the function cannot be called with {arguments}: {error}. Define it as "
+            f"`{definition.format(arguments)}."
         ) from error
     except ValueError:  # some functions written in C do not tell their signature
         pass
-    return function
 
 
 def load_function(name: str, flag: str) -> Callable[..., Any]:

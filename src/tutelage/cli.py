@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
@@ -17,11 +16,13 @@ import tyro
 
 from tutelage import __version__
 from tutelage.commands import resume as resuming
+from tutelage.commands.page_beside import labelling_page
 from tutelage.commands.table import ASIDES, OF_STAGES, VERBS, closest, overview, verb_of
 from tutelage.data.errors import InputError
 from tutelage.execution.ranks import is_main_rank, rank, rank_0_decides, refuse_without_rank_0
+from tutelage.runs.files import CHECKPOINT_SECONDS
 from tutelage.runs.limits import refuse_impossible_numbers
-from tutelage.runs.settings import CHECKPOINT_SECONDS, config_file, overridden, read_settings, unset
+from tutelage.runs.settings import config_file, overridden, read_settings, unset
 from tutelage.runs.terminal import hide_library_warnings, hush, run_until_pipe_closes
 from tutelage.runs.trackers import tracker
 
@@ -168,22 +169,6 @@ def carry_out_here(name: str, job: Any, place: Place) -> int:
             each.close()
         log.end()
     return carry_out(name, job, dataclasses.replace(place, resume=True, overwrite=False))
-
-
-@contextmanager
-def labelling_page(job: Any, path: Path) -> Iterator[None]:
-    """The page beside a run that asks people, in a process of its own, so that no answer waits for training."""
-    asking = getattr(job, "asking", job)
-    if getattr(asking, "labeller", "") != "human" or getattr(asking, "without_page", False) or not is_main_rank():
-        yield
-        return
-    program = [sys.executable, "-c", "from tutelage.cli import main; main()"]
-    page = subprocess.Popen([*program, "label", "--from-run", str(path), "--port", "0"])  # another page may be open
-    try:
-        yield
-    finally:
-        page.terminate()
-        page.wait(timeout=10)
 
 
 def write_report(path: Path) -> Path:

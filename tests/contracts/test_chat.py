@@ -10,11 +10,11 @@ from tests.conftest import letters_tokenizer
 from tokenizers import decoders
 
 from tutelage.cli import run_command
-from tutelage.commands import chat as chat_module
 from tutelage.commands.chat import Chat, Talk, as_prompt, lines
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.models.pretrained import load_causal_lm, load_tokenizer
+from tutelage.studio import chat_prompts
 from tutelage.studio.chat_sampling import ChatSampling, TextStream, chat_sampling
 
 CHATML = (
@@ -223,7 +223,7 @@ def test_a_system_message_reaches_every_kind_of_model(model_folder):
 
 def test_a_base_model_reads_a_talk_with_its_speakers_and_says_so(model_folder, capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(chat_module, "as_text", lambda said: asked.append(list(said)) or "abc")
+    monkeypatch.setattr(chat_prompts, "as_text", lambda said: asked.append(list(said)) or "abc")
     talk = Talk.of(Chat(str(model_folder), max_new_tokens=4))
     assert "no chat template" in capsys.readouterr().err and talk.sampler.settings.stop_strings == ("\n\nHuman:",)
     talk.answer("ab", lambda text: None)

@@ -21,6 +21,8 @@ from tutelage.execution.ranks import is_main_rank
 
 T = TypeVar("T")
 
+CHECKPOINT_SECONDS = 15.0  # between checkpoints; longer where one takes more than 3 % of that
+
 
 class Disk:
     """The operations that make something durable."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import psutil
 import torch
@@ -31,17 +31,33 @@ from tutelage.feedback.people import holds_people
 from tutelage.models.kernels import kernels
 from tutelage.runs.checkpoints import RANDOM, Checkpoints, State, Stateful
 from tutelage.runs.claim import Claim, claim_folder, put_back
-from tutelage.runs.files import DISK, append_lines, cannot_write, cut_back, entry, read_json, read_lines, write_json
+from tutelage.runs.files import (
+    CHECKPOINT_SECONDS,
+    DISK,
+    append_lines,
+    cannot_write,
+    cut_back,
+    entry,
+    read_json,
+    read_lines,
+    write_json,
+)
 from tutelage.runs.outcome import error_of, is_alive
 from tutelage.runs.progress import Progress, ProgressSettings
-from tutelage.runs.settings import CHECKPOINT_SECONDS
-from tutelage.runs.trackers import Tracker
 from tutelage.runs.went_back import last_step
 
 STATE, CONFIG, EVENTS, SAMPLES, SUMMARY = "state.json", "config.json", "events.jsonl", "samples.jsonl", "summary.json"
 ANSWERS = "feedback.db"  # of a run that asks people
 LOGS = (EVENTS, SAMPLES)
 BEFORE_THE_FIRST_STATE = {CONFIG, f"{CONFIG}.part", f"{STATE}.part"}  # what a kill may leave of a run not yet begun
+
+
+class Tracker(Protocol):
+    """Where events go beside the run's folder (`runs.trackers`)."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Reached(Exception):

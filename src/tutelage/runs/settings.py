@@ -12,8 +12,6 @@ import tyro
 from tutelage.data.errors import InputError
 from tutelage.data.yaml_file import read_yaml_file
 
-CHECKPOINT_SECONDS = 15.0  # between checkpoints; longer where one takes more than 3 % of that
-
 
 def config_file(arguments: Sequence[str]) -> str | None:
     """What follows --config on the command line, if anything does."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tutelage.data.errors import InputError
 from tutelage.execution.ranks import is_main_rank
 
-
-class Tracker(Protocol):
-    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
-    def close(self) -> None: ...
+if TYPE_CHECKING:
+    from tutelage.runs.run import Tracker
 
 
 class TensorBoard:

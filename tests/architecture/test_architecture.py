@@ -6,6 +6,7 @@ The same rules in words: docs/tour.md. No exceptions are kept here; when a page 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,3 +159,39 @@ def test_data_holds_no_neural_network(page):
     for name in names_in(ast.parse(page.read_text())):
         assert not name.startswith(("torch.nn", "nn.", "peft", "transformers.models")), name
         assert not name.rpartition(".")[2].startswith(("AutoModel", "PreTrainedModel")), name
+
+
+def test_the_path_of_a_step_is_short():
+    """From `tutelage ppo` to the weights, as docs/tour.md walks it."""
+    tour = (Path(__file__).parents[2] / "docs" / "tour.md").read_text(encoding="utf-8")
+    section = tour.split("## One PPO step")[1].split("Beside the path")[0]
+    path = sorted(set(re.findall(r"\(\.\./src/tutelage/([\w/]+\.py)\)", section)))
+    lines = sum(len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) for name in path)
+    assert len(path) <= 18 and lines <= 2800, f"{len(path)} files, {lines} lines"
+    assert {"cli.py", "commands/ppo.py", "training/train.py", "algorithms/ppo.py", "execution/learner.py"} <= set(path)
+
+
+def imported_modules(page: Path) -> set[Path]:
+    """Pages of the package that a page imports, inside functions, too."""
+    found = set()
+    for node in ast.walk(ast.parse(page.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "tutelage":
+            inside = PACKAGE.joinpath(*str(node.module).split(".")[1:])
+            modules = [inside / f"{alias.name}.py" for alias in node.names]
+            found |= {each if each.exists() else inside.with_suffix(".py") for each in modules}
+    return {each for each in found if each.exists()}
+
+
+def test_the_ppo_command_imports_neither_doctor_nor_feedback():
+    """What it imports is what a reader of the command may have to open."""
+    reached, waiting = set(), [PACKAGE / "commands" / "ppo.py"]
+    while waiting:
+        page = waiting.pop()
+        if page not in reached:
+            reached.add(page)
+            waiting += imported_modules(page)
+    rooms = {room(page) for page in reached}
+    assert not rooms & {"doctor", "report", "recipes", "studio"}, rooms
+    assert [place(page) for page in reached if room(page) == "feedback"] == ["feedback/people"]
+    lines = sum(len(page.read_text(encoding="utf-8").splitlines()) for page in reached)
+    assert len(reached) <= 78 and lines <= 10_000, f"{len(reached)} files, {lines} lines"

@@ -28,6 +28,7 @@ ROUND = 16  # slots grow by so many tokens at a time
 READ_AT_ONCE = 8192  # tokens of prompts in one pass
 LOGITS_AT_ONCE = 2**27  # of whole sequences, where the head cannot be run on their last states alone
 ROUNDING_NATS = 1e-3  # more than rounding in fp32; between sampler and learner 3e-5 has been seen
+COARSE_DIVERGENCE_NATS = 0.05  # between distributions, in a lower precision
 COARSE_ROUNDING_NATS = 0.1  # the same for a mean over actions, in a lower precision
 
 
@@ -316,14 +317,23 @@ def _slots_fit(policy: LanguagePolicy) -> bool:
         slots.add(rows)
         for step, further in enumerate(heard):
             found, wanted = slots.step(rows), whole.step(rows)
-            tolerance = 1e-4 if wanted.dtype == torch.float32 else 3e-2
-            if not float((found - wanted).abs().max()) <= tolerance * float(wanted.abs().max()):
+            if not _same_logits(found, wanted):
                 return False
             for row, tokens in zip(rows, further, strict=True):
                 row.tokens += [(3 + 2 * step + place) % size for place in range(tokens)]
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError):
         return False
     return True
+
+
+def _same_logits(found_RV: Tensor, wanted_RV: Tensor) -> bool:
+    """Whether two ways to the same logits differ by rounding alone: in fp32 each of them, in a lower precision the
+    divergence of the distributions they give, in the mean over rows (SmolLM2-135M in bf16: 0.01 nats at most; with its
+    cache shifted by one position: 0.3 at least)."""
+    if wanted_RV.dtype == torch.float32:
+        return bool((found_RV - wanted_RV).abs().max() <= 1e-4 * wanted_RV.abs().max())
+    found, wanted = found_RV.float().log_softmax(-1), wanted_RV.float().log_softmax(-1)
+    return bool((wanted.exp() * (wanted - found)).sum(-1).mean() <= COARSE_DIVERGENCE_NATS)
 
 
 class _Probe:

@@ -47,8 +47,9 @@ def ones(batch: Batch) -> torch.Tensor:
     return batch.at_last_action(torch.ones(len(batch)))
 
 
-def learned(seed: int, config: PPOConfig) -> tuple[list[dict[str, float]], float]:
-    """(what each step recorded, what 99 % of the values of the last batch stay below)."""
+def learned(seed: int, config: PPOConfig) -> tuple[list[dict[str, float]], float, float]:
+    """(what each step recorded, what 99 % of the values of the last batch stay below, how many of 1,280 replies of the
+    untrained policy end: the first batch alone is off by 0.05)."""
     policy = LanguagePolicy(model(seed))
     critic = SharedCritic(policy)
     world, run = Language(PROMPTS), QuietRun()
@@ -65,25 +66,26 @@ def learned(seed: int, config: PPOConfig) -> tuple[list[dict[str, float]], float
         schedule=partial(schedule.linear, total=config.steps * config.epochs),
     )
     reference = Frozen(policy)
+    untrained = sampler.sample(world, [key for step in range(1000, 1020) for key in keys(step)]).terminated_B
     ppo(replace(config, seed=seed), Task(world, ones, keys), critic, reference, sampler, learner, run)
     batch = sampler.sample(world, keys(config.steps))
     values_BT = remembered(critic, reference, batch, 4096)[0].values_BS[:, :-1]
-    return run.events, float(values_BT[batch.mask_BT].quantile(0.99))
+    return run.events, float(values_BT[batch.mask_BT].quantile(0.99)), float(untrained.float().mean())
 
 
-def refuse_double_pay(events: list[dict[str, float]], worth: float) -> None:
+def refuse_double_pay(events: list[dict[str, float]], worth: float, start: float) -> None:
     last = events[-10:]
     ended = sum(event["terminated_fraction"] for event in last) / len(last)
     assert worth <= WORTH
-    assert ended >= events[0]["terminated_fraction"] - FALL
+    assert ended >= start - FALL
     assert max(event["kl_nats_per_sequence"] for event in events) <= NATS
 
 
 @pytest.mark.slow
 def test_a_cut_off_reply_is_not_worth_more_than_its_score():
-    events, worth = learned(0, replace(CONFIG, steps=40))
-    assert 0.7 < events[0]["terminated_fraction"] < 0.95  # so that some replies are cut off
-    refuse_double_pay(events, worth)
+    events, worth, start = learned(0, replace(CONFIG, steps=40))
+    assert 0.7 < start < 0.95  # so that some replies are cut off
+    refuse_double_pay(events, worth, start)
 
 
 @pytest.mark.prove

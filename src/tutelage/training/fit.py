@@ -24,7 +24,7 @@ def refuse_unfit(algorithm: Algorithm, config: Any, task: Any) -> None:
 
 
 def needed_settings(algorithm: Algorithm) -> tuple[str, ...]:
-    acting = ("trajectories", "seed") if algorithm.learns_from is LearnsFrom.EPISODES else ()
+    acting = ("steps", "trajectories", "seed") if algorithm.learns_from is LearnsFrom.EPISODES else ()
     value, groups = ("value_learning_rate",) if algorithm.critic else (), ("samples",) if algorithm.groups else ()
     return ("learning_rate", "max_grad_norm", "tokens_at_once", *acting, *value, *groups)
 

@@ -15,7 +15,7 @@ OWN = """
 from pathlib import Path
 
 from tutelage.environments.dialogue import Dialogue
-from tutelage.trajectory import Step
+from tutelage.trajectory import Finish, Step
 
 OTHER_CALLS = []
 
@@ -78,6 +78,22 @@ def nan(codec, prompts):
 
 def alone(codec):
     return None
+
+
+def gone(dialogues):
+    raise ConnectionError("no route to host")
+
+
+def unreachable(codec, prompts):
+    return Dialogue([codec.prompt(each) for each in prompts], gone, turns=2)
+
+
+def hangs_up(dialogues):
+    return [Step((), 0.25 * len(each[-1]), Finish.TERMINATED) for each in dialogues]
+
+
+def short(codec, prompts):
+    return Dialogue([codec.prompt(f"ab{c} ") for c in "abcdefgh"], hangs_up, turns=2)
 """
 FEW = ["--steps", "3", "--trajectories", "8", "--epochs", "1", "--max-new-tokens", "4", "--checkpoint-seconds", "0"]
 
@@ -130,6 +146,11 @@ def test_an_environment_that_pays_needs_no_data_and_no_reward(here):
     assert json.loads((here / "out" / "summary.json").read_text())["environment_reward"] > 0
 
 
+def test_the_other_side_may_end_the_episode_after_a_turn_that_was_cut_off(here, capsys):
+    assert ppo("--environment", "own_talk:short") == 0
+    assert "FAIL" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -145,6 +166,7 @@ def test_an_environment_that_pays_needs_no_data_and_no_reward(here):
         (["--environment", "own_talk:fewer", "--data", "prompts.jsonl"], "gave 1 answers for 8 dialogues"),
         (["--environment", "own_talk:lists", "--data", "prompts.jsonl"], "paid [1.0, 2.0] (list) for a turn"),
         (["--environment", "own_talk:nan", "--data", "prompts.jsonl"], "the environment paid nan for a turn"),
+        (["--environment", "own_talk:unreachable", "--data", "prompts.jsonl"], "`reply` raised ConnectionError ("),
         (["--environment", "own_talk:stingy"], "reward is not constant"),
         ([], "--data and --reward are missing"),
         (["--reward", "own_talk:score"], "--data is missing"),

@@ -335,6 +335,51 @@ def test_an_environment_that_cannot_be_sampled_is_one_clear_error(environment, s
         refuse_unusable_environment(environment, 6, 64)
 
 
+def gone(*given):
+    raise ConnectionError("the other side is gone")
+
+
+class Restless(Whole):
+    """Begins with other tokens at every call."""
+
+    def __init__(self):
+        super().__init__(starts=2)
+        self.asked = 0
+
+    def episode(self, key):
+        self.asked += 1
+        return replace_first((0, 5 + self.asked))
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        (Whole(starts=-1), r"its `__len__` raised ValueError \(.*line \d+\): __len__\(\) should return >= 0"),
+        (Whole(starts=2.5), "its `__len__` raised TypeError"),
+        (Whole, "is the class Whole; expected one of its objects"),
+        (type("Broken", (Whole,), {"episode": gone})(), r"`episode` of .* Broken, called with Key.* raised Connection"),
+        (Restless(), "start 1 begins with other tokens when it is asked for a second time"),
+    ],
+)
+def test_an_environment_whose_own_code_fails_is_one_clear_error(environment, sentence):
+    with pytest.raises(InputError, match=sentence):
+        refuse_unusable_environment(environment, 6, 64)
+
+
+@pytest.mark.parametrize("kind", [Paying, PayingOneByOne])
+def test_an_error_of_the_other_side_says_where_it_was_raised(tiny_policy, kind):
+    with pytest.raises(InputError, match=r"(`reply`|`step`) raised ConnectionError \(.*test_turns.py, line \d+\)"):
+        drawn(tiny_policy, kind(gone))
+
+
+@pytest.mark.parametrize("turns", [2, 1000])
+def test_an_episode_that_outgrows_the_context_ends_in_an_error_also_with_rotary_positions(tiny_policy, turns):
+    """Of 64 tokens. Otherwise one that never ends runs for ever."""
+    said = [11] * (70 if turns == 2 else 2)
+    with pytest.raises(InputError, match=r"grown to \d+ tokens with what the other side said, .* positions for 64"):
+        drawn(tiny_policy, Dialogue(PROMPTS, lambda dialogues: [said] * len(dialogues), turns=turns))
+
+
 @pytest.mark.parametrize("environment", [Whole(first=()), Whole(first="hello"), Bare(), object()])
 def test_a_sampler_refuses_it_too(tiny_policy, environment):
     with pytest.raises(InputError, match=r"first|episode"):

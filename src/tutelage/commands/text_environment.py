@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
-from tutelage.environments.checks import refuse_unusable_environment
+from tutelage.environments.checks import call_environment, refuse_unusable_environment
 from tutelage.rewards.functions import load_function, refuse_bare_module, refuse_other_arguments
 from tutelage.trajectory import Batch, TextEnvironment
 
@@ -35,16 +33,7 @@ def make_environment(
     raises InputError: where the function is not found or fails, or returns no environment that can be sampled
     """
     make = load_make(name)
-    try:
-        environment = make(codec, list(prompts))
-    except InputError:
-        raise
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(
-            f"{FLAG} {name}: the function raised {type(error).__name__} ({frame.filename}, line {frame.lineno}): "
-            f"{error}. It was given the codec and {len(prompts)} prompts, and must return a text environment."
-        ) from error
+    environment = call_environment(f"{FLAG} {name}: the function", make, codec, list(prompts))
     refuse_unusable_environment(environment, new_tokens, context_tokens, f"{FLAG} {name}")
     return environment
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from numbers import Real
 from operator import index
 from typing import Any, TypeGuard
@@ -12,10 +13,34 @@ from tutelage.data.errors import InputError
 from tutelage.trajectory import Environment, Finish, Key, RepliesTogether, Step, TextEnvironment
 
 LOOKED_AT = 10_000  # starts that are read before a run
+LOOKED_AT_AGAIN = 8  # of them, to see that a key gives the same episode again
 
 
 class NonFiniteReward(InputError, FloatingPointError):
     """The environment paid NaN or an infinity."""
+
+
+def call_environment(what: str, function: Callable[..., Any], *given: Any) -> Any:
+    """What a function of somebody's environment returns; an error of its own becomes an InputError that says where.
+
+    what: names the function in messages, such as "the environment's `reply`"
+    """
+    try:
+        return function(*given)
+    except InputError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"{what} raised {type(error).__name__} ({frame.filename}, line {frame.lineno}): {error}."
+        ) from error
+
+
+def count_starts(environment: Any, what: str) -> int:
+    """len(environment); InputError where that fails."""
+    if isinstance(environment, type):
+        raise InputError(f"{what} is the class {environment.__name__}; expected one of its objects: call the class.")
+    return call_environment(f"{what}: its `__len__`", len, environment)
 
 
 def read_tokens(tokens: Any, what: str, vocabulary: int | None = None) -> tuple[int, ...]:
@@ -90,7 +115,7 @@ def start_of(environment: Environment, key: Key, vocabulary: int | None = None) 
             f"{_named(environment)} has no method `episode(key)`; expected an environment as docs/environments.md "
             "describes it."
         )
-    episode = environment.episode(key)
+    episode = call_environment(f"`episode` of {_named(environment)}, called with {key},", environment.episode, key)
     always_answered = replies_together(environment) and not hasattr(episode, "needs_reply")
     owed = ("first",) if always_answered else ("first", "step")
     missing = [name for name in owed if not hasattr(episode, name)]
@@ -125,15 +150,33 @@ def refuse_unusable_environment(
             f"{what} is a {type(environment).__name__} without {' and '.join(missing)}; expected `episode(key)` and "
             "`__len__()`, the number of its starts (docs/environments.md)."
         )
-    starts = len(environment)
+    starts = count_starts(environment, what)
     if starts == 0:
         raise InputError(f"{what} has no start: its length is 0. Expected at least one, for `key.prompt` to name.")
-    for prompt, first in enumerate(first_starts(environment)):
+    firsts = first_starts(environment)
+    for prompt, first in enumerate(firsts):
         if context_tokens is not None and len(first) + new_tokens > context_tokens:
             raise InputError(
                 f"{what}: start {prompt + 1} has {len(first)} tokens and a turn may have {new_tokens}, but the model's "
                 f"context is {context_tokens} tokens. Shorten the beginning, or lower --max-new-tokens."
             )
+    for prompt, first in enumerate(firsts[:LOOKED_AT_AGAIN]):
+        if start_of(environment, Key(0, prompt))[1] != first:
+            raise InputError(
+                f"{what}: start {prompt + 1} begins with other tokens when it is asked for a second time; expected "
+                "the same episode for the same key, since a run that is resumed asks again. What is random must "
+                "depend on the key alone."
+            )
+
+
+def refuse_outgrown(tokens: int, context_tokens: int | None) -> None:
+    """InputError where what was said in an episode leaves no room for a further token in the model's context."""
+    if context_tokens is not None and tokens >= context_tokens:
+        raise InputError(
+            f"an episode has grown to {tokens} tokens with what the other side said, and the model has positions for "
+            f"{context_tokens}. Shorten the beginnings or what the other side says, lower max_new_tokens, or end the "
+            "episode after fewer turns."
+        )
 
 
 def first_starts(environment: TextEnvironment) -> list[tuple[int, ...]]:

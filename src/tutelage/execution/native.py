@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.errors import InputError
-from tutelage.environments.checks import read_step, replies_together, start_of
+from tutelage.environments.checks import call_environment, read_step, refuse_outgrown, replies_together, start_of
 from tutelage.execution.decoding import Decoder, Rereading, agrees, decoder_of, say_once
 from tutelage.formulas import sampling
 from tutelage.models.pretrained import context_tokens
@@ -74,6 +74,7 @@ class Row:
     """One episode while it is being sampled.
 
     rewards: what the environment paid, a number an action     read: tokens that the decoder has seen
+    context: tokens that the model has positions for, None where that is not known
     waiting: the turn that is over and not yet answered
     """
 
@@ -89,6 +90,7 @@ class Row:
     read: int = 0
     finish: Finish | None = None
     waiting: Turn | None = None
+    context: int | None = None
 
     def say(self, token: int, log_prob: float, support: Tensor | None) -> None:
         """The policy's next token."""
@@ -106,7 +108,7 @@ class Row:
         if replies_together(environment) and getattr(self.episode, "needs_reply", True):
             self.waiting = turn
         else:
-            self.hear(read_step(self.episode.step(turn), vocabulary))
+            self.hear(read_step(call_environment("an episode's `step`", self.episode.step, turn), vocabulary))
 
     def hear(self, step: Step) -> None:
         """What the environment says and pays, checked by `read_step`; the pay stands at the turn's last action."""
@@ -117,6 +119,8 @@ class Row:
         self.mask += [False] * len(heard)
         self.log_probs += [0.0] * len(heard)
         self.rewards += [0.0] * len(heard)
+        if heard:
+            refuse_outgrown(len(self.tokens), self.context)
 
     def trajectory(self, key: Key, device: torch.device) -> Trajectory:
         tokens = torch.tensor(self.tokens, device=device)
@@ -196,7 +200,7 @@ class NativeSampler:
 
     def _sample(self, environment: Environment, keys: Sequence[Key], decoder: Decoder) -> Batch:
         vocabulary = len(self.policy.model.get_input_embeddings().weight)
-        rows = begun(environment, keys, self.seed, vocabulary)
+        rows = begun(environment, keys, self.seed, vocabulary, context_tokens(self.policy.model))
         queue = deque(sorted(rows, key=lambda row: (len(row.tokens), row.tokens)))
         self._run(queue, environment, decoder, vocabulary)
         return finished(rows, keys, self.device)
@@ -278,12 +282,18 @@ class NativeSampler:
         )
 
 
-def begun(environment: Environment, keys: Sequence[Key], seed: int, vocabulary: int | None = None) -> list[Row]:
+def begun(
+    environment: Environment,
+    keys: Sequence[Key],
+    seed: int,
+    vocabulary: int | None = None,
+    context: int | None = None,
+) -> list[Row]:
     """One episode for every key, before its first action."""
     rows = []
     for index, key in enumerate(keys):
         episode, first = start_of(environment, key, vocabulary)
-        row = Row(index, episode, stream(seed, key), list(first), [False] * (len(first) - 1))
+        row = Row(index, episode, stream(seed, key), list(first), [False] * (len(first) - 1), context=context)
         row.log_probs, row.rewards = [0.0] * len(row.mask), [0.0] * len(row.mask)
         rows.append(row)
     return rows
@@ -292,7 +302,8 @@ def begun(environment: Environment, keys: Sequence[Key], seed: int, vocabulary: 
 def answer_waiting(environment: Environment, rows: Sequence[Row], vocabulary: int | None = None) -> None:
     """One call of `environment.reply` for all of these rows, whose turns are over."""
     assert replies_together(environment)
-    steps = environment.reply([row.episode for row in rows], [row.waiting for row in rows if row.waiting is not None])
+    turns = [row.waiting for row in rows if row.waiting is not None]
+    steps = call_environment("the environment's `reply`", environment.reply, [row.episode for row in rows], turns)
     if not isinstance(steps, Sequence) or len(steps) != len(rows):
         given = f"{len(steps)} steps" if isinstance(steps, Sequence) else f"{steps!r:.80} ({type(steps).__name__})"
         raise InputError(

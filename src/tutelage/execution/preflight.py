@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.environments.checks import first_starts, refuse_unusable_environment
+from tutelage.environments.language import Language
 from tutelage.execution.exact_parity import in_full_precision
 from tutelage.formulas.parity import MEAN_ROUNDINGS, ParityGap, parity_gap
 from tutelage.models.causality import loaded_as, log_probs_of
@@ -280,10 +281,11 @@ def ends_are_actions(flight: Flight, probe: Probe) -> Finding:
     wrong, batch = 0, probe.batch
     for row in range(len(batch)):
         last = int(batch.lengths_B[row]) - 1
-        stopped = int(batch.actions[row, last]) in set(flight.stop_tokens)
-        wrong += bool(stopped and not batch.mask_BT[row, last])
         wrong += bool(batch.mask_BT[row, last + 1 :].any())
-        wrong += bool(flight.stop_tokens and batch.terminated_B[row] and not stopped)
+        if isinstance(flight.environment, Language):  # elsewhere the other side may have the last word
+            stopped = int(batch.actions[row, last]) in set(flight.stop_tokens)
+            wrong += bool(stopped and not batch.mask_BT[row, last])
+            wrong += bool(flight.stop_tokens and batch.terminated_B[row] and not stopped)
     return Finding(
         wrong == 0,
         f"{wrong} of {len(batch)} replies have an end that is masked, padding that counts, or an end without a stop",

@@ -34,6 +34,8 @@ from tutelage.rewards import helpdesk
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
+from tutelage.training.callbacks import Callbacks
+from tutelage.training.control import ControlModels
 from tutelage.training.engine import LOCAL, Engine
 from tutelage.training.episode_keys import prompt_keys
 from tutelage.training.models import critic_of, language_models
@@ -203,6 +205,21 @@ class WithoutPublish:
         raise AssertionError("not reached")
 
 
+class Fewer(NativeSampler):
+    def sample(self, environment, keys):
+        return super().sample(environment, keys[1:])
+
+
+class Reversed(NativeSampler):
+    def sample(self, environment, keys):
+        return super().sample(environment, keys[::-1])
+
+
+class Silent(NativeSampler):
+    def sample(self, environment, keys):
+        return None
+
+
 FAULTS = {
     "pairs": (NEEDS_PAIRS, PLAIN, {}, {}, "dpo learns from pairs: Judgements .*; it was given a Task of prompts"),
     "demonstrations": (SFT, SFTConfig(), {}, {}, "sft learns from demonstrations.*; it was given a Task of prompts"),
@@ -213,6 +230,14 @@ FAULTS = {
     "no length": (REINFORCE, PLAIN, {"environment": WithoutLength([])}, {}, "WithoutLength has no length"),
     "learner": (REINFORCE, PLAIN, {}, {"make_learner": lambda *a, **s: object()}, "lacks update, state, restore"),
     "sampler": (REINFORCE, PLAIN, {}, {"make_text_sampler": lambda *a: WithoutPublish()}, "lacks publish"),
+    "fewer episodes": (REINFORCE, PLAIN, {}, {"make_text_sampler": Fewer}, "Fewer gave 7 episodes for 8 keys"),
+    "other episodes": (REINFORCE, PLAIN, {}, {"make_text_sampler": Reversed}, "other keys than the 8 given"),
+    "no batch": (REINFORCE, PLAIN, {}, {"make_text_sampler": Silent}, "Silent gave NoneType; expected a .*Batch"),
+    "samples": (REINFORCE, replace(PLAIN, samples=None), {}, {}, "samples is None; reinforce expects a whole number"),
+    "trajectories": (REINFORCE, replace(PLAIN, trajectories=8.0), {}, {}, "trajectories is 8.0; .*a whole number"),
+    "rate": (REINFORCE, replace(PLAIN, learning_rate=-1.0), {}, {}, "learning_rate is -1.0; .*a number, 0 or more"),
+    "score": (REINFORCE, PLAIN, {"score": None}, {}, "the task's score is None; expected a function"),
+    "keys": (REINFORCE, PLAIN, {"keys": None}, {}, "the task's keys is None; expected a function"),
 }
 
 
@@ -227,6 +252,51 @@ def test_what_does_not_fit_is_one_sentence_before_anything_is_written(fault, tmp
         train(algorithm, config, task, language_models(speaker), engine, run)
     assert "\n" not in str(error.value)
     assert sorted(each.name for each in run.path.iterdir()) == before
+
+
+@pytest.mark.parametrize("place", ["algorithm", "models", "engine", "run", "callbacks"])
+@pytest.mark.parametrize("given", [None, "runs/x"])
+def test_an_argument_of_another_type_is_named(place, given, tmp_path):
+    speaker = tiny_speaker()
+    arguments = {
+        "algorithm": REINFORCE,
+        "config": PLAIN,
+        "task": tiny_task(speaker),
+        "models": language_models(speaker),
+        "engine": LOCAL,
+        "run": Run.create(tmp_path / "run", {}),
+        "callbacks": Callbacks(),
+    }
+    with pytest.raises(InputError, match=rf"in the place of its {place}; expected an object of tutelage\."):
+        train(**{**arguments, place: given})
+
+
+def test_models_of_control_do_not_speak(tmp_path):
+    speaker = tiny_speaker()
+    run, models = Run.create(tmp_path / "run", {}), ControlModels(speaker.policy)
+    with pytest.raises(InputError, match=r"ControlModels act in .* episodes and horizon; Language has no episodes"):
+        train(REINFORCE, PLAIN, tiny_task(speaker), models, LOCAL, run)
+
+
+def test_a_page_that_returns_nothing_loses_nothing(tmp_path):
+    speaker, run = tiny_speaker(), Run.create(tmp_path / "run", {})
+    algorithm = replace(REINFORCE, page=lambda *given: None)
+    with pytest.raises(InputError, match="the page of reinforce returned None; expected after how many steps"):
+        train(algorithm, PLAIN, tiny_task(speaker), language_models(speaker), LOCAL, run)
+    assert (run.path / "model" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"page": None}, "page is None"),
+        ({"total_updates": 3}, "total_updates is 3"),
+        ({"learns_from": "pairs"}, "PAIRS"),
+    ],
+)
+def test_an_algorithm_of_wrong_parts_cannot_be_made(changes, says):
+    with pytest.raises(InputError, match=f"reinforce: .*{says}"):
+        replace(REINFORCE, **changes)
 
 
 def test_prompts_given_as_rows_and_rows_as_prompts(tmp_path):

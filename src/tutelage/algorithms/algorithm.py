@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from tutelage.data.errors import InputError
 from tutelage.formulas import schedule
 from tutelage.trajectory import Learner, Sampler
 
@@ -56,3 +57,11 @@ class Algorithm:
     anneal: Callable[[int, int], float] = schedule.linear
     warm_up: Callable[[Any], int] | None = None
     refuse: Callable[[Any, Any], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("page", "total_updates", "anneal"):
+            if not callable(getattr(self, name)):
+                raise InputError(f"{self.name}: {name} is {getattr(self, name)!r:.80}; expected a function.")
+        if not isinstance(self.learns_from, LearnsFrom):
+            kinds = ", ".join(f"LearnsFrom.{each.name}" for each in LearnsFrom)
+            raise InputError(f"{self.name}: learns_from is {self.learns_from!r:.80}; expected one of {kinds}.")

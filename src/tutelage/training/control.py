@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +23,8 @@ class ControlModels(Models):
     """
 
     piece: int | None = None
+
+    acts_in: ClassVar[tuple[str, ...]] = ("episodes", "horizon")
 
     def make_sampler(self, engine: Engine, seed: int) -> Sampler:
         make = engine.make_control_sampler or TogetherSampler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +13,14 @@ from tutelage.execution.ranks import agree_to_stop, is_main_rank, rank_0_decides
 from tutelage.runs.files import write_json
 from tutelage.runs.run import Run
 from tutelage.training.values import with_values
-from tutelage.trajectory import Task
+from tutelage.trajectory import Batch, Key, Task
 
 PARITY_TOLERANCE_NATS = 1e-3  # of settings that name none
 
 
 def check_first(config: Any, task: Task, parts: Any, run: Run) -> Any:
     """The parts (`training.train.Parts` of a language model), with a sampler that can be compared with the learner."""
-    models, sampler = parts.models, parts.sampler
+    models, sampler = parts.models, KeyedSampler(parts.sampler)
     environment: Any = task.environment
     tolerance = getattr(config, "parity_tolerance_nats", PARITY_TOLERANCE_NATS)
     if models.policy.numerics.rounding and getattr(sampler, "samples_in_fp32", False):
@@ -40,6 +41,33 @@ def check_first(config: Any, task: Task, parts: Any, run: Run) -> Any:
     )
     run_preflight(flight, run)
     return replace(parts, sampler=sampler)
+
+
+class KeyedSampler:
+    """A sampler whose episodes are those that were asked for, in their order: InputError where they are not.
+
+    Otherwise fewer episodes would be learned from unnoticed, and groups would hold the replies to several prompts.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+        self.samples_in_fp32 = bool(getattr(sampler, "samples_in_fp32", False))
+
+    def sample(self, environment: Any, keys: Sequence[Key]) -> Batch:
+        batch = self.sampler.sample(environment, keys)
+        name = type(self.sampler).__name__
+        if not isinstance(batch, Batch):
+            raise InputError(f"the sampler {name} gave {type(batch).__name__}; expected a tutelage.trajectory.Batch.")
+        if list(batch.keys) != list(keys):
+            given, expected = len(batch.keys), len(keys)
+            which = (
+                f"{given} episodes for {expected} keys" if given != expected else f"other keys than the {given} given"
+            )
+            raise InputError(f"the sampler {name} gave {which}; expected one episode for each key, in their order.")
+        return batch
+
+    def publish(self) -> None:
+        self.sampler.publish()
 
 
 def run_preflight(flight: Flight, run: Run) -> None:

@@ -36,6 +36,7 @@ class Models:
     reference: Any = None
 
     warm_up: ClassVar[int] = 0
+    acts_in: ClassVar[tuple[str, ...]] = ()  # what its environments have
 
     def parameter_groups(self, config: Any) -> Groups:
         """The policy's and the critic's parameters; those that both share learn at the policy's rate."""
@@ -81,6 +82,7 @@ class LanguageModels(Models):
     speaker: Speaker | None = None
 
     warm_up: ClassVar[int] = 10
+    acts_in: ClassVar[tuple[str, ...]] = ("episode",)
 
     def make_sampler(self, engine: Engine, seed: int) -> Sampler:
         speaker = self.speaker

@@ -20,7 +20,7 @@ from tutelage.training.callbacks import Callbacks
 from tutelage.training.engine import LOCAL, Engine
 from tutelage.training.episode_keys import prompt_keys
 from tutelage.training.first_checks import check_first
-from tutelage.training.fit import count_episodes, refuse_unfit
+from tutelage.training.fit import count_episodes, read_steps, refuse_unfit, refuse_wrong_types
 from tutelage.training.models import LanguageModels, Models
 from tutelage.training.watched import watched
 from tutelage.trajectory import Learner, Task
@@ -57,7 +57,8 @@ def train(
 
     raises InputError: where algorithm, settings, task, models and engine do not fit, before anything is written
     """
-    refuse_unfit(algorithm, config, task)
+    refuse_wrong_types(algorithm, models, engine, run, callbacks)
+    refuse_unfit(algorithm, config, task, models)
     if algorithm.refuse is not None:
         algorithm.refuse(config, task)
     parts = prepare(algorithm, config, task, models, engine)
@@ -65,7 +66,7 @@ def train(
         parts, task = ready_to_act(algorithm, config, task, parts, callbacks, run)
     done = algorithm.page(config, task, parts.models, parts.sampler, parts.learner, run)
     parts.models.save(run)
-    return done
+    return read_steps(algorithm, done)
 
 
 def prepare(

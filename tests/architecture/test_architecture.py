@@ -194,4 +194,4 @@ def test_the_ppo_command_imports_neither_doctor_nor_feedback():
     assert not rooms & {"doctor", "report", "recipes", "studio"}, rooms
     assert [place(page) for page in reached if room(page) == "feedback"] == ["feedback/people"]
     lines = sum(len(page.read_text(encoding="utf-8").splitlines()) for page in reached)
-    assert len(reached) <= 78 and lines <= 10_000, f"{len(reached)} files, {lines} lines"
+    assert len(reached) <= 79 and lines <= 10_200, f"{len(reached)} files, {lines} lines"

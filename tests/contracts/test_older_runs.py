@@ -175,6 +175,7 @@ def test_resume_goes_on_or_refuses_in_one_line(name, runs, capsys):
     assert (code == 0 and name != "ppo-unfinished") or is_refusal(code, said.err), said
     after = (runs / name / "events.jsonl").read_bytes() if (runs / name / "events.jsonl").exists() else b""
     assert after == before  # nothing that was recorded is lost
+    assert code == 0 or "was begun by an earlier version of tutelage, which had no " in said.err
 
 
 @pytest.mark.slow

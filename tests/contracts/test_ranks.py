@@ -57,6 +57,13 @@ def test_the_environment_says_which_rank_this_is(monkeypatch):
     assert ranks.is_main_rank()
 
 
+def test_a_rank_beyond_the_number_of_ranks_is_refused(monkeypatch):
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="RANK is 5 and WORLD_SIZE 2: expected a rank from 0 to 1"):
+        ranks.rank()
+
+
 @pytest.mark.parametrize("given", ["one", "-1", "1.5", "²"])
 def test_a_rank_that_is_no_number_is_refused_in_one_sentence(given, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("RANK", given)

@@ -238,6 +238,29 @@ FAULTS = {
     "rate": (REINFORCE, replace(PLAIN, learning_rate=-1.0), {}, {}, "learning_rate is -1.0; .*a number, 0 or more"),
     "score": (REINFORCE, PLAIN, {"score": None}, {}, "the task's score is None; expected a function"),
     "keys": (REINFORCE, PLAIN, {"keys": None}, {}, "the task's keys is None; expected a function"),
+    "score of texts": (REINFORCE, PLAIN, {"score": count_of_a}, {}, "with a batch alone: .*TextScore"),
+    "score a list": (
+        REINFORCE,
+        PLAIN,
+        {"score": lambda batch: [1.0]},
+        {},
+        "score gave list; expected a tensor of shape",
+    ),
+    "score [B]": (REINFORCE, PLAIN, {"score": lambda batch: torch.ones(len(batch))}, {}, r"score gave \(8,\)"),
+    "factory": (
+        REINFORCE,
+        PLAIN,
+        {},
+        {"make_learner": lambda groups: None},
+        "make_learner is called with 1 arguments and",
+    ),
+    "updates": (
+        replace(REINFORCE, total_updates=lambda config, task: None),
+        PLAIN,
+        {},
+        {},
+        "total_updates of reinforce",
+    ),
 }
 
 
@@ -297,6 +320,11 @@ def test_a_page_that_returns_nothing_loses_nothing(tmp_path):
 def test_an_algorithm_of_wrong_parts_cannot_be_made(changes, says):
     with pytest.raises(InputError, match=f"reinforce: .*{says}"):
         replace(REINFORCE, **changes)
+
+
+def test_an_engine_without_a_factory_is_refused_where_it_is_made():
+    with pytest.raises(InputError, match="the engine's make_text_sampler is None"):
+        replace(LOCAL, make_text_sampler=None)
 
 
 def test_prompts_given_as_rows_and_rows_as_prompts(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -357,6 +358,7 @@ class Restless(Whole):
         (Whole(starts=-1), r"its `__len__` raised ValueError \(.*line \d+\): __len__\(\) should return >= 0"),
         (Whole(starts=2.5), "its `__len__` raised TypeError"),
         (Whole, "is the class Whole; expected one of its objects"),
+        (type("Leaving", (Whole,), {"episode": lambda self, key: sys.exit(3)})(), r"raised SystemExit \("),
         (type("Broken", (Whole,), {"episode": gone})(), r"`episode` of .* Broken, called with Key.* raised Connection"),
         (Restless(), "start 1 begins with other tokens when it is asked for a second time"),
     ],

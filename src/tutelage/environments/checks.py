@@ -29,7 +29,7 @@ def call_environment(what: str, function: Callable[..., Any], *given: Any) -> An
         return function(*given)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise InputError(
             f"{what} raised {type(error).__name__} ({frame.filename}, line {frame.lineno}): {error}."

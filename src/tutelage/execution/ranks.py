@@ -29,7 +29,13 @@ from tutelage.data.errors import InputError
 def rank() -> int:
     """Of torch.distributed where it is initialized, else of the environment; 0 where nothing is set."""
     distributed = _distributed()
-    return distributed.get_rank() if distributed is not None else _environment("RANK", 0, least=0)
+    if distributed is not None:
+        return distributed.get_rank()
+    found = _environment("RANK", 0, least=0)
+    size = _environment("WORLD_SIZE", found + 1, least=1)
+    if found >= size:
+        raise InputError(f"RANK is {found} and WORLD_SIZE {size}: expected a rank from 0 to {size - 1}.")
+    return found
 
 
 def world_size() -> int:

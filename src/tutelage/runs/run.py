@@ -145,6 +145,8 @@ class Run:
         if resume and (path / CONFIG).exists():
             before = read_json(path / CONFIG)
             settings = cast("dict[str, Any]", entry(path / CONFIG, before, "settings", dict))
+            if run.finished and paths_within(resolved["settings"]) - paths_within(settings):
+                return run  # of an earlier version, and there is nothing to resume
             refuse_other_settings(settings, resolved["settings"], path)
             if run.finished:
                 return run
@@ -397,11 +399,27 @@ def surroundings() -> dict[str, Any]:
 def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
     """--resume continues the same run; other settings would make it another."""
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    unknown = paths_within(now) - paths_within(before)
+    if unknown:
+        raise InputError(
+            f"{path} was begun by an earlier version of tutelage, which had no {', '.join(sorted(unknown))}: it can be "
+            "read, but not resumed. Begin anew with another --out, or with --overwrite."
+        )
     if changed:
         raise InputError(
             f"{path} was begun with other settings: {', '.join(changed)}. Give the same ones to --resume it, another "
             "--out for a new run, or --overwrite."
         )
+
+
+def paths_within(settings: Mapping[str, Any], above: str = "") -> set[str]:
+    """Names of settings and of groups of them, such as `trust.dtype`."""
+    found = set[str]()
+    for name, value in settings.items():
+        found.add(above + name)
+        if isinstance(value, Mapping):
+            found |= paths_within(cast("Mapping[str, Any]", value), f"{above}{name}.")
+    return found
 
 
 def refuse_other_surroundings(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:

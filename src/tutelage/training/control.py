@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tutelage.execution.together import TogetherSampler
 from tutelage.runs.run import Run
-from tutelage.training.engine import Engine, require
+from tutelage.training.engine import Engine
+from tutelage.training.factories import require
 from tutelage.training.models import Models
 from tutelage.trajectory import Batch, Sampler
 

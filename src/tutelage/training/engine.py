@@ -15,6 +15,7 @@ from torch import nn
 from tutelage.data.errors import InputError
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.native import NativeSampler, SamplingSettings
+from tutelage.training.factories import call_factory, require
 from tutelage.trajectory import Learner, Sampler
 
 
@@ -53,11 +54,17 @@ class Engine:
     make_text_sampler: MakeTextSampler = NativeSampler
     make_control_sampler: MakeControlSampler | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("make_learner", "make_text_sampler"):
+            if not callable(getattr(self, name)):
+                raise InputError(f"the engine's {name} is {getattr(self, name)!r:.80}; expected a function.")
+
     def learner(self, *arguments: Any, **settings: Any) -> Learner:
-        return require(self.make_learner(*arguments, **settings), "make_learner", ("update", "state", "restore"))
+        made = call_factory(self.make_learner, "make_learner", *arguments, **settings)
+        return require(made, "make_learner", ("update", "state", "restore"))
 
     def text_sampler(self, policy: Any, stop_tokens: Sequence[int], seed: int, settings: SamplingSettings) -> Sampler:
-        made = self.make_text_sampler(policy, stop_tokens, seed, settings)
+        made = call_factory(self.make_text_sampler, "make_text_sampler", policy, stop_tokens, seed, settings)
         return require(made, "make_text_sampler", ("sample", "publish"))
 
 
@@ -67,14 +74,3 @@ LOCAL = Engine()
 def engine_of(run: Any) -> Engine:
     """The engine that was handed to a run, or this process."""
     return getattr(run, "engine", None) or LOCAL
-
-
-def require(made: Any, factory: str, methods: Sequence[str]) -> Any:
-    """What a factory gave, or an InputError that names the methods it lacks."""
-    missing = [name for name in methods if not callable(getattr(made, name, None))]
-    if missing:
-        raise InputError(
-            f"the engine's {factory} gave {type(made).__name__}, which lacks {', '.join(missing)}; expected the "
-            f"methods {', '.join(methods)} (docs/extending.md)."
-        )
-    return made

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 from numbers import Integral
 from typing import Any
+
+from torch import Tensor
 
 from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
 from tutelage.data.errors import InputError
@@ -68,6 +71,39 @@ def refuse_unfit_task(task: Task, models: Models) -> None:
     for name in ("score", "keys"):
         if not callable(getattr(task, name)):
             raise InputError(f"the task's {name} is {getattr(task, name)!r:.80}; expected a function.")
+
+
+class CheckedScore:
+    """A score that gives what a score must: InputError where it takes no batch, or gives no tensor [B, T]."""
+
+    def __init__(self, score: Any) -> None:
+        self.score, self.function = score, getattr(score, "function", None)
+        try:
+            signature(score).bind(None)
+        except TypeError as error:
+            raise InputError(
+                f"the task's score cannot be called with a batch alone: {error}. A function of prompts and responses "
+                "becomes a score by tutelage.rewards.language.TextScore(function, codec)."
+            ) from error
+        except ValueError:  # some built-in callables have no signature
+            pass
+
+    def __call__(self, batch: Batch) -> Tensor:
+        found = self.score(batch)
+        if not isinstance(found, Tensor) or found.shape != batch.mask_BT.shape:
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(
+                f"the task's score gave {shape}; expected a tensor of shape {tuple(batch.mask_BT.shape)}: a number an "
+                "action, such as batch.at_last_action(score_B) for whole episodes."
+            )
+        return found
+
+
+def read_total(algorithm: Algorithm, total: Any) -> int:
+    """What `total_updates` gave."""
+    if not isinstance(total, Integral) or int(total) < 0:
+        raise InputError(f"total_updates of {algorithm.name} gave {total!r:.80}; expected a whole number, 0 or more.")
+    return int(total)
 
 
 def read_steps(algorithm: Algorithm, done: Any) -> int:

@@ -20,7 +20,7 @@ from tutelage.training.callbacks import Callbacks
 from tutelage.training.engine import LOCAL, Engine
 from tutelage.training.episode_keys import prompt_keys
 from tutelage.training.first_checks import check_first
-from tutelage.training.fit import count_episodes, read_steps, refuse_unfit, refuse_wrong_types
+from tutelage.training.fit import CheckedScore, count_episodes, read_steps, read_total, refuse_unfit, refuse_wrong_types
 from tutelage.training.models import LanguageModels, Models
 from tutelage.training.watched import watched
 from tutelage.trajectory import Learner, Task
@@ -85,7 +85,9 @@ def prepare(
     sampler = fitted.make_sampler(engine, config.seed) if algorithm.learns_from is LearnsFrom.EPISODES else None
     if rates is None:
         warm_up = algorithm.warm_up(config) if algorithm.warm_up else type(models).warm_up
-        rates = partial(annealed, algorithm.anneal, algorithm.total_updates(config, task), warm_up)
+        rates = partial(
+            annealed, algorithm.anneal, read_total(algorithm, algorithm.total_updates(config, task)), warm_up
+        )
     learner = engine.learner(
         fitted.parameter_groups(config),
         schedule=rates,
@@ -102,6 +104,7 @@ def ready_to_act(
     if task.keys is Task.__dataclass_fields__["keys"].default:
         episodes = count_episodes(task.environment)
         task = replace(task, keys=partial(prompt_keys, episodes, config))
+    task = replace(task, score=CheckedScore(task.score))
     if isinstance(parts.models, LanguageModels):
         parts = check_first(config, task, parts, run)
         task = watched(config, task, parts, callbacks, run)

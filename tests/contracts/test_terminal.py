@@ -22,6 +22,7 @@ SOURCE = str(Path(__file__).parents[2] / "src")
 QUIET = {**os.environ, "PYTHONPATH": SOURCE, "PYTHONWARNINGS": ""}
 READS_NOTHING = """
 import os, sys, traceback
+from tutelage import cli
 from tutelage.commands import table
 for verb in table.VERBS.values():
     verb.load()  # once, before the children are forked

@@ -108,7 +108,8 @@ class Row:
         if replies_together(environment) and getattr(self.episode, "needs_reply", True):
             self.waiting = turn
         else:
-            self.hear(read_step(call_environment("an episode's `step`", self.episode.step, turn), vocabulary))
+            step = call_environment("an episode's `step`", self.episode.step, turn)
+            self.hear(read_step(step, vocabulary))
 
     def hear(self, step: Step) -> None:
         """What the environment says and pays, checked by `read_step`; the pay stands at the turn's last action."""

@@ -16,8 +16,8 @@ import tyro
 
 from tutelage import __version__
 from tutelage.commands import resume as resuming
-from tutelage.commands.page_beside import labelling_page
-from tutelage.commands.table import ASIDES, OF_STAGES, VERBS, closest, overview, verb_of
+from tutelage.commands.labelling_page import labelling_page
+from tutelage.commands.verbs import ASIDES, OF_STAGES, VERBS, closest, overview, verb_of
 from tutelage.data.errors import InputError
 from tutelage.execution.ranks import is_main_rank, rank, rank_0_decides, refuse_without_rank_0
 from tutelage.runs.files import CHECKPOINT_SECONDS

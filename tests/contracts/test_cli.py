@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from tutelage.cli import run_command
-from tutelage.commands.table import VERBS
+from tutelage.commands.verbs import VERBS
 from tutelage.data.tokens import Codec, written
 from tutelage.models.pretrained import load_sequence_classifier, load_tokenizer
 from tutelage.rewards.language import RewardModel

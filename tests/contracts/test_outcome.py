@@ -14,7 +14,7 @@ from rich.console import Console
 from tests.sick_runs import ppo_run
 
 from tutelage.cli import run_command
-from tutelage.commands.table import VERBS, Verb
+from tutelage.commands.verbs import VERBS, Verb
 from tutelage.data.errors import InputError
 from tutelage.doctor.diagnosis import diagnose
 from tutelage.report.page import write as write_report

@@ -19,7 +19,7 @@ from tutelage.policies.language import LanguagePolicy
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
-from tutelage.training import watched
+from tutelage.training import monitoring
 from tutelage.training.callbacks import Callbacks
 from tutelage.training.engine import LOCAL
 from tutelage.training.models import critic_of, language_models
@@ -69,7 +69,7 @@ def test_a_run_with_a_probe_has_the_bits_of_one_without(trained):
 
 
 def test_the_same_prompts_with_the_same_random_numbers_at_every_look(trained, monkeypatch):
-    monkeypatch.setattr(watched, "steps_between", lambda config, prompts: 1)
+    monkeypatch.setattr(monitoring, "steps_between", lambda config, prompts: 1)
     rows = [row for row in read_lines(trained(4, trajectories=8)[0].path / "samples.jsonl") if "probe" in row]
     assert [row["step"] for row in rows] == [step for step in range(4) for _ in range(4)]
     looks = [rows[4 * step : 4 * step + 4] for step in range(4)]

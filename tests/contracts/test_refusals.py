@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tutelage.cli import run_command
-from tutelage.commands.table import VERBS
+from tutelage.commands.verbs import VERBS
 from tutelage.runs.files import read_lines
 
 SHORT = ["--max-new-tokens", "5"]

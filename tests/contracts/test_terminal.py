@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from tutelage.cli import run_command
-from tutelage.commands.table import ASIDES, VERBS
+from tutelage.commands.verbs import ASIDES, VERBS
 from tutelage.runs import terminal
 from tutelage.runs.progress import Progress, ProgressSettings, in_words
 from tutelage.runs.run import Run
@@ -23,8 +23,8 @@ QUIET = {**os.environ, "PYTHONPATH": SOURCE, "PYTHONWARNINGS": ""}
 READS_NOTHING = """
 import os, sys, traceback
 from tutelage import cli
-from tutelage.commands import table
-for verb in table.VERBS.values():
+from tutelage.commands import verbs
+for verb in verbs.VERBS.values():
     verb.load()  # once, before the children are forked
 for arguments, both in [(each, both) for each in {commands} for both in (False, True)]:
     child = os.fork()

@@ -21,7 +21,7 @@ from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
 from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.algorithms.sft import SFT, SFTConfig
 from tutelage.cli import parsed
-from tutelage.commands.table import VERBS, verb_of
+from tutelage.commands.verbs import VERBS, verb_of
 from tutelage.data.errors import InputError
 from tutelage.data.helpdesk import world
 from tutelage.data.tokens import Codec
@@ -227,7 +227,13 @@ FAULTS = {
     "one sample": (REINFORCE, replace(PLAIN, samples=1), {}, {}, "samples is 1, expected 2 or more"),
     "uneven": (REINFORCE, replace(PLAIN, trajectories=10), {}, {}, "trajectories 10 and samples 4.*multiple"),
     "settings": (REINFORCE, SimpleNamespace(steps=1), {}, {}, "SimpleNamespace lacks learning_rate, .*reinforce need"),
-    "no length": (REINFORCE, PLAIN, {"environment": WithoutLength([])}, {}, "WithoutLength has no length"),
+    "no length": (
+        REINFORCE,
+        PLAIN,
+        {"environment": WithoutLength([])},
+        {},
+        "a WithoutLength without __len__",
+    ),
     "learner": (REINFORCE, PLAIN, {}, {"make_learner": lambda *a, **s: object()}, "lacks update, state, restore"),
     "sampler": (REINFORCE, PLAIN, {}, {"make_text_sampler": lambda *a: WithoutPublish()}, "lacks publish"),
     "fewer episodes": (REINFORCE, PLAIN, {}, {"make_text_sampler": Fewer}, "Fewer gave 7 episodes for 8 keys"),

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tutelage.cli import run_command
-from tutelage.commands.table import VERBS
+from tutelage.commands.verbs import VERBS
 from tutelage.data.errors import InputError
 from tutelage.models.pretrained import (
     Trust,

@@ -13,7 +13,7 @@ import pytest
 
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.cli import parsed, run_command
-from tutelage.commands.table import ASIDES, VERBS, verb_of
+from tutelage.commands.verbs import ASIDES, VERBS, verb_of
 from tutelage.data.columns import Coding, Columns, Number, Picking, parse_columns
 from tutelage.data.files import READERS
 from tutelage.data.questions import Pair, Question

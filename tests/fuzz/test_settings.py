@@ -11,7 +11,7 @@ import yaml
 from tests.fuzz.fuzzing import outcome
 from tests.fuzz.mutations import damaged, mutated
 
-from tutelage.commands.table import VERBS
+from tutelage.commands.verbs import VERBS
 from tutelage.data.columns import parse_columns
 from tutelage.data.errors import InputError
 from tutelage.runs.run import as_plain

@@ -43,8 +43,8 @@ class Algorithm:
     warm_up: config -> updates of warm-up; None leaves it to the models
     refuse: (config, task) -> InputError where they contradict each other, before anything is prepared
 
-    Settings of an algorithm that acts have `trajectories` (episodes a step) and `seed`; all have `learning_rate`,
-    `max_grad_norm` and `tokens_at_once`, and with a critic `value_learning_rate`.
+    All settings have `learning_rate`, `max_grad_norm` and `tokens_at_once`; those of an algorithm that acts `steps`,
+    `trajectories` (episodes a step) and `seed`, too; with a critic `value_learning_rate`.
     """
 
     name: str

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tutelage.commands.table import VERBS
+from tutelage.commands.verbs import VERBS
 from tutelage.data.errors import InputError
 from tutelage.data.secrets import MASK
 from tutelage.runs.files import entry, read_json, write_json

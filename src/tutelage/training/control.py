@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.execution.together import TogetherSampler
 from tutelage.runs.run import Run
 from tutelage.training.engine import Engine
-from tutelage.training.factories import require
+from tutelage.training.factories import call_factory, require
 from tutelage.training.models import Models
 from tutelage.trajectory import Batch, Sampler
 
@@ -29,7 +29,8 @@ class ControlModels(Models):
 
     def make_sampler(self, engine: Engine, seed: int) -> Sampler:
         make = engine.make_control_sampler or TogetherSampler
-        return require(make(self.policy, seed, piece=self.piece), "make_control_sampler", ("sample", "publish"))
+        made = call_factory(make, "make_control_sampler", self.policy, seed, piece=self.piece)
+        return require(made, "make_control_sampler", ("sample", "publish"))
 
     def save(self, run: Run) -> None:
         """RUN/policy.safetensors."""

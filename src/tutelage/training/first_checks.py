@@ -12,7 +12,7 @@ from tutelage.execution.preflight import PROBE_EPISODES, Finding, Flight, prefli
 from tutelage.execution.ranks import agree_to_stop, is_main_rank, rank_0_decides
 from tutelage.runs.files import write_json
 from tutelage.runs.run import Run
-from tutelage.training.values import with_values
+from tutelage.training.critics import with_values
 from tutelage.trajectory import Batch, Key, Task
 
 PARITY_TOLERANCE_NATS = 1e-3  # of settings that name none

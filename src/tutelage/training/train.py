@@ -14,16 +14,17 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
+from tutelage.environments.checks import refuse_unusable_environment
 from tutelage.formulas import schedule
 from tutelage.runs.run import Run
+from tutelage.training.argument_checks import CheckedScore, read_steps, read_total, refuse_unfit, refuse_wrong_types
 from tutelage.training.callbacks import Callbacks
 from tutelage.training.engine import LOCAL, Engine
 from tutelage.training.episode_keys import prompt_keys
 from tutelage.training.first_checks import check_first
-from tutelage.training.fit import CheckedScore, count_episodes, read_steps, read_total, refuse_unfit, refuse_wrong_types
 from tutelage.training.models import LanguageModels, Models
-from tutelage.training.watched import watched
-from tutelage.trajectory import Learner, Task
+from tutelage.training.monitoring import monitor
+from tutelage.trajectory import Learner, Task, no_keys
 
 M = TypeVar("M", bound=Models)
 
@@ -101,13 +102,14 @@ def ready_to_act(
     algorithm: Algorithm, config: Any, task: Task, parts: Parts[Any], callbacks: Callbacks, run: Run
 ) -> tuple[Parts[Any], Task]:
     """The parts and the task of an algorithm that acts: its episodes, who looks on, and the preflight passed."""
-    if task.keys is Task.__dataclass_fields__["keys"].default:
-        episodes = count_episodes(task.environment)
-        task = replace(task, keys=partial(prompt_keys, episodes, config))
+    if task.keys is no_keys:
+        environment: Any = task.environment
+        refuse_unusable_environment(environment)
+        task = replace(task, keys=partial(prompt_keys, len(environment), config))
     task = replace(task, score=CheckedScore(task.score))
     if isinstance(parts.models, LanguageModels):
         parts = check_first(config, task, parts, run)
-        task = watched(config, task, parts, callbacks, run)
+        task = monitor(config, task, parts, callbacks, run)
     return parts, task
 
 

@@ -1,4 +1,4 @@
-"""Whether an algorithm, its settings and its task fit together: one sentence before anything is written where not."""
+"""Checks of what `train` is given: algorithm, settings, task, models, engine. One sentence where they do not fit."""
 
 from __future__ import annotations
 
@@ -133,18 +133,6 @@ def refuse_uneven_groups(algorithm: Algorithm, config: Any) -> None:
             f"trajectories {config.trajectories} and samples {samples}: a step's episodes are prompts × samples, so "
             "trajectories is a multiple of samples."
         )
-
-
-def count_episodes(environment: Any) -> int:
-    """How many starts there are; InputError where they cannot be numbered, or where there are none."""
-    if not callable(getattr(environment, "__len__", None)):
-        raise InputError(
-            f"{type(environment).__name__} has no length, so its episodes cannot be numbered: give it __len__, or the "
-            "task `keys`."
-        )
-    if not len(environment):
-        raise InputError(f"{type(environment).__name__} has no episode: its length is 0; give it at least one start.")
-    return len(environment)
 
 
 def kind_of(task: Any) -> LearnsFrom | None:

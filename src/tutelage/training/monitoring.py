@@ -13,13 +13,13 @@ from tutelage.evaluation.diversity import alike
 from tutelage.policies.language import LanguagePolicy
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callbacks
+from tutelage.training.critics import with_values
 from tutelage.training.probe import Probe, probe_keys, steps_between
 from tutelage.training.token_rows import with_tokens
-from tutelage.training.values import with_values
 from tutelage.trajectory import Batch, Task, in_parts
 
 
-def watched(config: Any, task: Task, parts: Any, callbacks: Callbacks, run: Run) -> Task:
+def monitor(config: Any, task: Task, parts: Any, callbacks: Callbacks, run: Run) -> Task:
     """The task, whose score shows every batch to what stands beside, and keeps samples with the numbers of their
     tokens. parts: `training.train.Parts` of a language model."""
     models, samples = parts.models, list[Mapping[str, Any]]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -15,16 +16,18 @@ from tests.stories.tabular import Table, Vocabulary, config, keys, scored
 
 from tutelage.algorithms import peak
 from tutelage.algorithms.ppo import ppo
+from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
 from tutelage.evaluation.overoptimisation import Checked, Optimised, best_of_n_points, found_in
 from tutelage.execution.learner import LocalLearner
 from tutelage.execution.stepwise import StepwiseSampler
 from tutelage.recipes import frontier
 from tutelage.recipes.frontier import FrontierConfig
-from tutelage.recipes.overoptimise import OveroptimiseConfig, combinations, named, plan, smaller
+from tutelage.recipes.overoptimise import OveroptimiseConfig, combinations, named, overoptimise, plan, smaller
 from tutelage.recipes.proxies import TESTED, Pool
 from tutelage.recipes.tamer import TamerConfig, checked
 from tutelage.report.overoptimisation import fall_of_gold, section, verdict
+from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Finish, Key, Task, Trajectory
 
 DISTANCES = np.linspace(0.0, 4.0, 9)
@@ -266,6 +269,11 @@ def test_stopping_needs_somebody_who_looks_on():
         peak.Peak(LocalLearner({"policy": ([torch.nn.Parameter(torch.zeros(1))], 0.1)}), None, 5)
 
 
+def rendered(summary):
+    templates = Environment(loader=PackageLoader("tutelage.report"), autoescape=True, undefined=StrictUndefined)
+    return templates.get_template("overoptimisation.html").render(laboratory=section(summary))
+
+
 def test_a_fall_that_is_not_settled_is_not_shown():
     """On a seed nobody had tuned on, the report drew a fall of −0.04 and fits with an R² of 0.17 and 0.06."""
     row = {**summaries()["settings"][0], "gold_drop": 0.04, "gold_drop_low": -0.28, "gold_drop_high": 0.35}
@@ -273,9 +281,42 @@ def test_a_fall_that_is_not_settled_is_not_shown():
     assert fall_of_gold({**row, "gold_drop_low": 0.01}, 3).startswith("Shown")
     poor = {**summaries(), "settings": [{**row, "r2_bon": 0.17, "r2_rl": 0.85}]}
     assert verdict(poor)[0][0] == "not shown"
-    templates = Environment(loader=PackageLoader("tutelage.report"), autoescape=True, undefined=StrictUndefined)
-    page = templates.get_template("overoptimisation.html").render(laboratory=section(poor))
+    page = rendered(poor)
     assert page.count("does not fit") == 1 and f"{row['alpha_rl']:.2f}" in page
+
+
+def test_too_few_points_leave_the_fit_out():
+    """One look after the start and best of 2: one point each. The laboratory ended in a traceback after all its work."""
+    first = best_of_n_points(np.array([[0.0, 1.0]]), np.array([[0.2, 0.4]]))
+    rows = [row for step in (0, 2) for row in Checked([0.1] * 4, [0.3 * step] * 4, [step] * 4).rows("pppp", "rrrr")]
+    run = Optimised.of([{**each, "step": 0 if place < 4 else 2} for place, each in enumerate(rows)], steps=2).row()
+    proxy = {"seconds": 1.0, "accuracy": 0.5, "proxy_parameters": 10, "best_of_n": first}
+    where = "200-labels-width-8-seed-0"
+    summary = found_in(
+        {f"proxy-{where}": proxy, f"ppo-{where}": {"seconds": 1.0, **run}}, [{"labels": 200, "width": 8}], []
+    )
+    found = summary["settings"][0]
+    assert all(found[f"{name}_{method}"] is None for name in ("alpha", "beta_high", "r2") for method in ("bon", "rl"))
+    assert found["sqrt_kl_of_fitted_peak_rl"] is None and found["runs_rl"] == 1
+    json.dumps(summary, allow_nan=False)
+    assert rendered(summary).count("no fit: too few points") == 2
+
+
+def test_gold_that_never_moved_has_a_fit_without_r_squared():
+    """R² of equal rewards is not known, and summary.json has no word for NaN."""
+    found = summaries(alpha=0.0, beta=0.0, noise=0.0)
+    assert found["settings"][0]["r2_rl"] is None
+    json.dumps(found, allow_nan=False)
+    assert "does not fit" in rendered(found)
+
+
+def test_too_few_prompts_or_comparisons_are_refused_before_the_work(tmp_path):
+    run = Run(tmp_path)
+    with pytest.raises(InputError, match="--evaluation-prompts 3: expected 4 or more"):
+        overoptimise(replace(OveroptimiseConfig(), evaluation_prompts=3), run)
+    with pytest.raises(InputError, match=r"--pool 2000: expected 2500 or more: 2000 labels"):
+        overoptimise(replace(OveroptimiseConfig(), pool=2000), run)
+    assert not list(tmp_path.iterdir())
 
 
 def test_quick_is_one_kind_of_proxy_over_many_seeds():

@@ -176,3 +176,14 @@ def test_halves_that_do_not_match_are_refused():
         gao.held_out_drop(np.full((2, 4), math.nan), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="finite"):
         gao.held_out_drop(np.zeros((2, 4)), np.full((2, 4), math.nan))
+
+
+def test_runs_without_one_of_which_nothing_is_determined_have_no_interval():
+    fit = gao.fit_best_of_n([1.0, 2.0, 3.0, 1.0], [0.9, 1.5, 1.9, 1.0], runs_N=["a", "a", "a", "b"])
+    assert math.isnan(fit.alpha_low) and math.isnan(fit.beta_high) and fit.n == 2
+    assert fit.alpha == pytest.approx(1.1, abs=0.1)
+
+
+def test_what_can_be_fitted():
+    assert gao.can_fit([0.0, 1.0, 2.0])
+    assert not gao.can_fit([1.0, 2.0]) and not gao.can_fit([0.0, 1.0, 1.0])

@@ -138,8 +138,6 @@ class Runs:
 def setting_row(of: Runs) -> dict[str, Any]:
     """Fits over all seeds' points, a seed a cluster; everything else as means over seeds, intervals by Student's t."""
     runs, proxies = of.all("ppo"), of.all("proxy")
-    fits = {"bon": fitted(of.best_of_n, overoptimisation.fit_best_of_n)}
-    fits["rl"] = fitted(runs, overoptimisation.fit_reinforcement)
     drop = over_seeds([run["gold_drop"] for run in runs])
     rise = over_seeds([run["proxy_at_end"] - run["proxy_at_peak"] for run in runs])
     means = ("gold_peak", "gold_at_end", "proxy_at_end", "sqrt_kl_at_peak")
@@ -153,26 +151,37 @@ def setting_row(of: Runs) -> dict[str, Any]:
         **drop.row("gold_drop"),
         **rise.row("proxy_rise_after_peak"),
     }
-    for name, fit in fits.items():
-        row |= {f"{each}_{name}": finite(getattr(fit, each)) for each in FITTED} | {f"runs_{name}": fit.n}
-        row |= {f"r2_{name}": fit.r_squared, f"sqrt_kl_of_fitted_peak_{name}": fit.peak and fit.peak.distance}
+    row |= fit_row("bon", of.best_of_n, fit_curve(of.best_of_n, overoptimisation.fit_best_of_n))
+    row |= fit_row("rl", runs, fit_curve(runs, overoptimisation.fit_reinforcement))
     return row
 
 
 FITTED = ("alpha", "alpha_low", "alpha_high", "beta", "beta_low", "beta_high")
 
 
-def fitted(points: Sequence[Mapping[str, Any]], fit: Any) -> overoptimisation.Fit:
-    """The form through every seed's points beyond the initial policy; the points of a seed are one cluster."""
+def fit_row(name: str, points: Sequence[Mapping[str, Any]], fit: overoptimisation.Fit | None) -> dict[str, Any]:
+    """The columns of a fit in summary.json; None in each where no fit could be made."""
+    row: dict[str, Any] = {f"{each}_{name}": fit and finite(getattr(fit, each)) for each in FITTED}
+    row |= {f"runs_{name}": fit.n if fit else len(points), f"r2_{name}": fit and finite(fit.r_squared)}
+    return row | {f"sqrt_kl_of_fitted_peak_{name}": fit and fit.peak and fit.peak.distance}
+
+
+def fit_curve(points: Sequence[Mapping[str, Any]], fit: Any) -> overoptimisation.Fit | None:
+    """The form through every seed's points beyond the initial policy; the points of a seed are one cluster.
+
+    None where there are fewer than three such points, or fewer than two distances.
+    """
     distances, gold = (np.concatenate([each[name] for each in points]) for name in ("sqrt_kl", "gold"))
     seeds = np.repeat(np.arange(len(points)), [len(each["gold"]) for each in points])
     beyond = distances > 1e-3
+    if not overoptimisation.can_fit(distances[beyond]):
+        return None
     return fit(distances[beyond], gold[beyond], runs_N=seeds[beyond])
 
 
 def finite(value: float) -> float | None:
-    """None for an end of an interval that is not known, since JSON has no word for it."""
-    return value if np.isfinite(value) else None
+    """None for a number that is not known, such as an end of an interval: JSON has no word for NaN."""
+    return float(value) if np.isfinite(value) else None
 
 
 def against_single(of: Runs, name: str) -> dict[str, Any]:

@@ -158,11 +158,15 @@ def _fit(
 def _between_runs(
     columns_N2: np.ndarray, rewards_N: np.ndarray, runs_N: Sequence[object] | np.ndarray
 ) -> tuple[int, np.ndarray]:
-    """(runs, [2] variance of (α, β)): (G − 1) / G · Σ_g (θ without run g − their mean)²; NaN of one run."""
+    """(runs, [2] variance of (α, β)): (G − 1) / G · Σ_g (θ without run g − their mean)².
+
+    NaN of one run, and where the points without one of the runs do not determine (α, β).
+    """
     names, place_N = np.unique(np.asarray(runs_N), return_inverse=True)
     if len(place_N) != len(rewards_N):
         raise ValueError(f"each point needs its run, got {len(rewards_N)} points and {len(place_N)} runs")
-    if len(names) < 2:
+    left = [columns_N2[place_N != run, 0] for run in range(len(names))]
+    if len(names) < 2 or min(_distinct(distances) for distances in left) < 2:
         return len(names), np.full(2, np.nan)
     without_G2 = np.stack(
         [
@@ -182,14 +186,24 @@ def _check(columns_N2: np.ndarray, rewards_N: np.ndarray, weights_N: np.ndarray)
         raise ValueError("distances (√KL, so 0 or above) and rewards must be finite; leave the other points out")
     if not (np.isfinite(weights_N).all() and (weights_N >= 0).all()):
         raise ValueError("weights must be finite and 0 or above: 1 / variance of each reward")
-    counting_N = (weights_N > 0) & (columns_N2[:, 0] > 0)
-    apart = len(np.unique(columns_N2[counting_N, 0]))
-    points = int((weights_N > 0).sum())
-    if apart < 2 or points < 3:
+    counting_N = columns_N2[weights_N > 0, 0]
+    apart, points = _distinct(counting_N), len(counting_N)
+    if not can_fit(counting_N):
         raise ValueError(
             "a fit of (α, β) with intervals needs three points, at two or more distances above 0; "
             f"got {points} points at {apart} such distances"
         )
+
+
+def can_fit(distances_N: Sequence[float] | np.ndarray) -> bool:
+    """Whether points at these distances determine (α, β) with an interval: three points, two distances above 0."""
+    return len(distances_N) >= 3 and _distinct(distances_N) >= 2
+
+
+def _distinct(distances_N: Sequence[float] | np.ndarray) -> int:
+    """How many different distances above 0 these are."""
+    distances_N = np.asarray(distances_N, dtype=np.float64)
+    return len(np.unique(distances_N[distances_N > 0]))
 
 
 @dataclass(frozen=True)

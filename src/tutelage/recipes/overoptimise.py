@@ -19,13 +19,14 @@ from torch import Tensor
 from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.algorithms.reward_model import RewardModelConfig
 from tutelage.algorithms.sft import SFTConfig
+from tutelage.data.errors import InputError
 from tutelage.data.helpdesk import world
 from tutelage.evaluation.overoptimisation import Checked, Optimised, best_of_n_points, found_in
 from tutelage.formulas import uncertainty
 from tutelage.models.pretrained import load_sequence_classifier
 from tutelage.policies.language import LanguagePolicy, exact_kl
 from tutelage.recipes.demo import DemoConfig, loaded, sft_stage
-from tutelage.recipes.proxies import Pool, proxy_stage
+from tutelage.recipes.proxies import TESTED, Pool, proxy_stage
 from tutelage.recipes.quick import where_default
 from tutelage.rewards import helpdesk
 from tutelage.rewards.ensemble import CombinedScore, Ensemble
@@ -141,6 +142,7 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
 def overoptimise(config: OveroptimiseConfig, run: Run) -> dict[str, Any]:
     """Trains and optimises whatever is not finished yet; returns curves, fits and peaks."""
     config = smaller(config) if config.quick else config
+    refuse_too_few(config)
     stages.run_stages({name: partial(act, config, run) for name, act in plan(config).items()}, run)
     return found_in(
         {name: Run(run.path / name).summary for name in plan(config)},
@@ -148,6 +150,23 @@ def overoptimise(config: OveroptimiseConfig, run: Run) -> dict[str, Any]:
         config.held_out_labels,
     )
 
+
+def refuse_too_few(config: OveroptimiseConfig) -> None:
+    """InputError where there are too few evaluation prompts or comparisons for what is measured on them."""
+    if config.evaluation_prompts < FEWEST_PROMPTS:
+        raise InputError(
+            f"--evaluation-prompts {config.evaluation_prompts}: expected {FEWEST_PROMPTS} or more. The peak is chosen "
+            "on one half of them, and the fall is measured on the other, which needs two."
+        )
+    seen = max(max(config.labels), min(config.labels) + max(config.held_out_labels, default=0))
+    if config.pool < TESTED + seen:
+        raise InputError(
+            f"--pool {config.pool}: expected {TESTED + seen} or more: {seen} labels of a proxy (and of a held-out "
+            f"model), and {TESTED} comparisons to test on."
+        )
+
+
+FEWEST_PROMPTS = 4
 
 Act = Callable[[OveroptimiseConfig, Run, Run], dict[str, Any]]
 

@@ -286,7 +286,7 @@ def test_a_fall_that_is_not_settled_is_not_shown():
 
 
 def test_too_few_points_leave_the_fit_out():
-    """One look after the start and best of 2: one point each. The laboratory ended in a traceback after all its work."""
+    """One look after the start and best of 2: one point each. The laboratory ended in a traceback after its work."""
     first = best_of_n_points(np.array([[0.0, 1.0]]), np.array([[0.2, 0.4]]))
     rows = [row for step in (0, 2) for row in Checked([0.1] * 4, [0.3 * step] * 4, [step] * 4).rows("pppp", "rrrr")]
     run = Optimised.of([{**each, "step": 0 if place < 4 else 2} for place, each in enumerate(rows)], steps=2).row()

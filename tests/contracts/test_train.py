@@ -33,6 +33,7 @@ from tutelage.recipes.demo import DemoConfig, loaded, sft_stage
 from tutelage.rewards import helpdesk
 from tutelage.rewards.language import TextScore
 from tutelage.runs.files import read_lines
+from tutelage.runs.outcome import outcome_of
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callbacks
 from tutelage.training.control import ControlModels
@@ -298,6 +299,50 @@ def test_an_argument_of_another_type_is_named(place, given, tmp_path):
     }
     with pytest.raises(InputError, match=rf"in the place of its {place}; expected an object of tutelage\."):
         train(**{**arguments, place: given})
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("no more")])
+def test_from_python_too_the_state_says_how_a_run_ended(error, tmp_path):
+    """state.json went on saying "running"."""
+
+    def score(batch):
+        if batch.keys[0].step == 1:
+            raise error
+        return torch.zeros(batch.mask_BT.shape)
+
+    speaker, run = tiny_speaker(), Run.create(tmp_path / "run", {})
+    run.skip_preflight = True
+    task = Task(speaker.environment(["ab ", "cd "]), score)
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        train(REINFORCE, replace(PLAIN, steps=3), task, language_models(speaker), LOCAL, run, Callbacks(probes=0))
+    outcome = outcome_of(run.path)
+    assert outcome.step == 1
+    assert outcome.status == ("interrupted" if error is KeyboardInterrupt else "crashed")
+    assert outcome.message == ("" if error is KeyboardInterrupt else "no more")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"look": 3}, r"look is 3; expected a function of \(step, batch, score_BT\), or None"),
+        ({"look": lambda step, batch: None}, r"look cannot be called so: too many positional arguments; expected"),
+        ({"demonstrations": ["a"]}, r"demonstrations are \['a'\]; expected a tutelage.trajectory.Batch"),
+        ({"probes": -1}, "probes is -1; expected a whole number, 0 or more"),
+        ({"probes": "four"}, "probes is 'four'"),
+    ],
+)
+def test_malformed_callbacks_are_refused_where_they_are_made(given, says):
+    with pytest.raises(InputError, match=says):
+        Callbacks(**given)
+
+
+@pytest.mark.parametrize("returned", ["text", 3, [3], {"prompt": "ab"}])
+def test_a_look_that_returns_no_samples_is_named(returned, tmp_path):
+    speaker, run = tiny_speaker(), Run.create(tmp_path / "run", {})
+    run.skip_preflight = True
+    callbacks = Callbacks(lambda step, batch, score_BT: returned, probes=0)
+    with pytest.raises(InputError, match=r"the callbacks' look returned .*expected .*a list of mappings"):
+        train(REINFORCE, PLAIN, tiny_task(speaker), language_models(speaker), LOCAL, run, callbacks)
 
 
 def test_models_of_control_do_not_speak(tmp_path):

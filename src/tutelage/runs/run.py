@@ -11,6 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -283,6 +284,18 @@ class Run:
         for each in (self.current, self):
             if each is not None and not each.finished:
                 each._write_state("interrupted", error)
+
+    @contextmanager
+    def mark_if_stopped(self) -> Iterator[None]:
+        """Around work on this run: where Ctrl-C or another exception ends it, state.json says so (`interrupted`)."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted()
+            raise
+        except BaseException as error:
+            self.interrupted(error)
+            raise
 
     def step_count(self) -> int:
         """How many steps are on record: fewer than were asked for where the run ended at a peak or went back."""

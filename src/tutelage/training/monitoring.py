@@ -46,7 +46,7 @@ def monitor(config: Any, task: Task, parts: Any, callbacks: Callbacks, run: Run)
         run.note(**alike(models.speaker.codec.prompts_and_responses(batch)[1]))
         if callbacks.demonstrations is not None and step % LOOKED_BACK == 0:
             run.note(demonstration_loss=surprise(models.policy, callbacks.demonstrations, config.tokens_at_once))
-        samples[:] = (callbacks.look(step, batch, score_BT) if callbacks.look is not None else None) or ()
+        samples[:] = callbacks.samples(step, batch, score_BT)
         return score_BT
 
     def learned(targets: Batch) -> None:

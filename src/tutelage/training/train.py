@@ -62,11 +62,12 @@ def train(
     refuse_unfit(algorithm, config, task, models)
     if algorithm.refuse is not None:
         algorithm.refuse(config, task)
-    parts = prepare(algorithm, config, task, models, engine)
-    if parts.sampler is not None:
-        parts, task = ready_to_act(algorithm, config, task, parts, callbacks, run)
-    done = algorithm.page(config, task, parts.models, parts.sampler, parts.learner, run)
-    parts.models.save(run)
+    with run.mark_if_stopped():
+        parts = prepare(algorithm, config, task, models, engine)
+        if parts.sampler is not None:
+            parts, task = ready_to_act(algorithm, config, task, parts, callbacks, run)
+        done = algorithm.page(config, task, parts.models, parts.sampler, parts.learner, run)
+        parts.models.save(run)
     return read_steps(algorithm, done)
 
 

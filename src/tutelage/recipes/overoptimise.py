@@ -56,7 +56,7 @@ class Setting:
 class OveroptimiseConfig:
     """Settings of the laboratory.
 
-    quick: one kind of proxy, 100 labels, over five seeds whose runs go far, so that the fall of gold can be told from
+    quick: one kind of proxy, 60 labels, over six seeds whose runs go far, so that the fall of gold can be told from
         noise; no ensembles, no stopping, best of 1,000, where settings stand at their defaults
     seeds: proxies and runs at the fewest labels; further_seeds: of the other settings, and of best-of-n everywhere
     labels: comparisons of the proxies as wide as the policy
@@ -120,21 +120,21 @@ def smaller(config: OveroptimiseConfig) -> OveroptimiseConfig:
     inner = replace(
         config,
         sft=where_default(config.sft, default.sft, steps=350),
-        ppo=where_default(config.ppo, default.ppo, steps=60, trajectories=32, learning_rate=7e-4),
+        ppo=where_default(config.ppo, default.ppo, steps=48, trajectories=32, learning_rate=1e-3),
     )
     return where_default(
         inner,
         default,
-        seeds=5,
+        seeds=6,
         further_seeds=2,
-        labels=(100,),
+        labels=(60,),
         widths=(128,),
         members=1,
         pool=2000,
         best_of=1000,
         best_of_prompts=6,
         evaluation_prompts=128,
-        evaluate_every=8,
+        evaluate_every=6,
         held_out_labels=(),
     )
 

@@ -143,8 +143,8 @@ PEERS: dict[str, Callable[[str], Iterator[list[str]]]] = {
 
 
 def python_of(peer: str) -> str:
-    """The Python of a peer's own environment, made on first use."""
-    folder = HERE / ".peers" / peer
+    """The Python of a peer's own environment, made on first use in $TUTELAGE_PEERS, else in benchmarks/.peers."""
+    folder = Path(os.environ.get("TUTELAGE_PEERS") or HERE / ".peers") / peer
     python = folder / "bin" / "python"
     if not (folder / "installed").exists():
         print(f"making the environment of {peer} in {folder}", file=sys.stderr)

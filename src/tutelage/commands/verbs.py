@@ -94,6 +94,11 @@ VERBS = {
         _recipe("recipes.frontier", "FrontierConfig", "frontier"),
         "runs/frontier",
     ),
+    "recipe assistant": Verb(
+        "InstructGPT and Bai 2022 in small: a chat model made more helpful",
+        _recipe("recipes.assistant", "AssistantConfig", "assistant"),
+        "runs/assistant",
+    ),
     "recipe sentiment": Verb(
         "Ziegler 2019 in small: positive stories",
         _recipe("recipes.sentiment", "SentimentConfig", "sentiment"),
@@ -103,7 +108,16 @@ VERBS = {
         "Knox & Stone 2008: games taught by hand", _recipe("recipes.tamer", "TamerConfig", "tamer_recipe"), "runs/tamer"
     ),
 }
-OF_STAGES = {"demo", "loop", "overoptimise", "frontier", "recipe christiano", "recipe sentiment", "recipe tamer"}
+OF_STAGES = {
+    "demo",
+    "loop",
+    "overoptimise",
+    "frontier",
+    "recipe assistant",
+    "recipe christiano",
+    "recipe sentiment",
+    "recipe tamer",
+}
 """Verbs of which a stage reads the files of those before it."""
 ASIDES = {
     "resume": Aside("continue a run that was interrupted or killed: tutelage resume RUN"),

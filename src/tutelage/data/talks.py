@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # it brings torch, which whoever only shows a talk does witho
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 SPEAKERS = {"user": HUMAN, "assistant": ASSISTANT, "system": "\n\nSystem:", "tool": "\n\nTool:"}
+SPOKEN = re.compile(r"\n\n(Human|Assistant|System|Tool):")
 ROLES = {
     **{each: each for each in SPEAKERS},
     **dict.fromkeys(("human", "prompter"), "user"),
@@ -199,6 +201,21 @@ def said(message: Mapping[str, Any]) -> str:
 def asked(talk: Sequence[Mapping[str, str]]) -> str:
     r"""A talk as HH-RLHF writes it, up to where the assistant answers: "\n\nHuman: Hi\n\nAssistant:"."""
     return "".join(f"{SPEAKERS[each['role']]} {each['content'].strip()}" for each in talk) + ASSISTANT
+
+
+def parse(text: str) -> list[dict[str, str]]:
+    r"""The messages of a talk as HH-RLHF writes it; its last turn may be the assistant's, not yet said: left out then.
+
+    Unusable for a text that does not begin with a turn.
+    """
+    start, *parts = SPOKEN.split(text)
+    if start.strip() or not parts:
+        raise Unusable('that does not begin with "Human:"')
+    names = {marker.strip().rstrip(":"): role for role, marker in SPEAKERS.items()}
+    said = [(names[name], words.strip()) for name, words in zip(parts[::2], parts[1::2], strict=True)]
+    if said[-1] == ("assistant", ""):
+        said.pop()
+    return [{"role": role, "content": words} for role, words in said]
 
 
 def answered(text: str) -> str:

@@ -79,7 +79,7 @@ def test_states_stand_in_the_order_of_the_rows_and_are_kept(classifier):
 def test_a_head_minimizes_its_loss():
     """The gradient −Σ σ(−w·δ) δ + ridge · s² w is 0, and numbers on another scale give the same scores."""
     rng = np.random.default_rng(0)
-    better, worse = [*rng.normal(size=(200, 6)), 0.5, 0, 0, 0, 0, 0], rng.normal(size=(200, 6))
+    better, worse = rng.normal(size=(200, 6)) + np.eye(6)[0] / 2, rng.normal(size=(200, 6))
     head = fit_head(better, worse, 0, ridges=(10.0,))
     delta = better - worse
     slope = -(delta / (1 + np.exp(delta @ head.weights_d))[:, None]).sum(axis=0)
@@ -117,7 +117,7 @@ def test_labels_of_the_same_prompt_are_not_seen():
 
 def test_only_the_measured_pairs_are_measured_and_the_others_teach():
     rng = np.random.default_rng(0)
-    better, worse = [*rng.normal(size=(400, 5)), 1, 0, 0, 0, 0], rng.normal(size=(400, 5))
+    better, worse = rng.normal(size=(400, 5)) + np.eye(5)[0], rng.normal(size=(400, 5))
     pairs = PairStates(better, worse, np.arange(400), np.zeros(400), np.arange(400) < 40)
     assert len(out_of_fold(pairs, 0)) == 40
     found = accuracies(pairs, 0)

@@ -5,8 +5,9 @@ Weights, log-softmax, losses and the optimiser stay in fp32 whatever is chosen h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,10 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tutelage.data.errors import InputError
+
+
+ON_PASS: ContextVar[Callable[[Any, int], None] | None] = ContextVar("on_pass", default=None)
+"""Called with the model and its tokens, padding included, before every pass over whole sequences (`models.flops`)."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ def trunk_name(model: Any) -> str:
 
 def last_states(model: Any, tokens_BS: Tensor, numerics: Numerics = Numerics()) -> Tensor:
     """[B, S, d] last hidden states of right-padded sequences; attention is causal, so padding needs no mask."""
+    observe = ON_PASS.get()
+    if observe is not None:
+        observe(model, tokens_BS.numel())
     body = trunk(model)
     keep = _kept_as_usual if not (numerics.recompute and torch.is_grad_enabled()) else _recomputed
     with numerics.autocast(tokens_BS.device), keep(body):

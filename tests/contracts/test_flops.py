@@ -1,0 +1,51 @@
+"""The rule by which operations are counted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tutelage.data.tokens import written
+from tutelage.models.flops import count_flops, count_tokens, weights_of
+from tutelage.models.lora import with_lora
+from tutelage.policies.language import LanguagePolicy
+from tutelage.trajectory import Batch
+
+LAYER = 4 * 32 * 32 - 2 * 32 * 16 + 3 * 32 * 48 + 2 * 32  # attention with half the keys and values, MLP, two norms
+
+
+def test_weights_are_those_a_token_is_multiplied_with(tiny_llama):
+    """Two layers, a norm and the head of 23 tokens; the table of embeddings is looked up."""
+    assert weights_of(tiny_llama) == (2 * LAYER + 32 + 23 * 32,) * 2
+
+
+def test_a_tied_head_counts_once(tiny_llama):
+    tiny_llama.config.tie_word_embeddings = True
+    tiny_llama.lm_head.weight = tiny_llama.model.embed_tokens.weight
+    assert weights_of(tiny_llama)[0] == 2 * LAYER + 32 + 23 * 32
+
+
+def test_forward_backward_and_adapters(tiny_llama):
+    policy, batch = LanguagePolicy(tiny_llama), Batch.of([written([3, 4], [5, 6, 7, 1])])
+    weights = weights_of(tiny_llama)[0]
+    with count_flops() as count:
+        with torch.no_grad():
+            policy(batch)
+        assert count.flops == 2 * weights * 6
+        policy(batch)
+        assert count.flops == (2 + 6) * weights * 6
+    adapted = LanguagePolicy(with_lora(tiny_llama, 2))
+    with count_flops() as other:
+        adapted(batch)
+    assert other.flops == 4 * weights_of(adapted.model)[0] * 6
+    policy(batch)
+    count_tokens(tiny_llama, 5, sampled=5)
+    assert (count.flops, count.tokens_sampled) == (8 * weights * 6, 0)
+
+
+def test_counts_nest(tiny_llama):
+    with count_flops() as outer:
+        with count_flops() as inner, torch.no_grad():
+            count_tokens(tiny_llama, 5, sampled=3)
+        assert inner.tokens_sampled == 3 and inner.flops == pytest.approx(10 * weights_of(tiny_llama)[0])
+    assert outer.flops == 0

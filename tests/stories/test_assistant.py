@@ -66,7 +66,7 @@ def test_what_cannot_be_used_is_said_before_anything_is_written(chat_model, comp
     plain = saved("llama", tmp_path / "plain")
     for model, flags, said in (
         (plain, [], "no chat model"),
-        (chat_model, ["--evaluation-prompts", "50"], "half of them may be held out"),
+        (chat_model, ["--evaluation-prompts", "50"], "at most half of them may be"),
         (chat_model, ["--limit", "20"], "at least 50 are needed"),
         (chat_model, ["--depth", "9"], "the model has 4"),
     ):

@@ -10,9 +10,11 @@ import numpy as np
 from tutelage.data import preferences
 from tutelage.data.errors import InputError
 from tutelage.data.questions import Question
+from tutelage.data.split import by_prompt
 from tutelage.data.templated import templated
 from tutelage.data.tokens import Codec
 
+HELD_OUT = 2
 FEWEST = 50  # comparisons from which anything can be learned and measured
 
 
@@ -42,6 +44,21 @@ class Preferred:
         """[P] log of the characters of the preferred reply over those of the other one."""
         lengths = np.array([[max(1, len(text)) for text in each.responses] for each in self.questions], dtype=float)
         return np.log(lengths[:, 0] / lengths[:, 1])
+
+    def sides(self, able_P: np.ndarray, held_out: int, seed: int) -> np.ndarray:
+        """[P] 0 and 1: two halves, by prompt; `HELD_OUT`: the comparisons of so many prompts that are in neither.
+
+        able_P: [P] whether a prompt may be held out, where accuracy is measured on it
+        """
+        able = sorted({self.questions[place].prompt for place in np.flatnonzero(able_P & self.measured_P)})
+        if len(able) < 2 * held_out:
+            raise InputError(
+                f"{held_out} prompts are to be held out of {len(able)} that are short enough, and at most half of them "
+                "may be. Lower --evaluation-prompts, raise --prompt-tokens, or give more comparisons."
+            )
+        held = set(np.random.default_rng([seed, 1]).permutation(able)[:held_out].tolist())
+        first = set(by_prompt([each.prompt for each in self.questions], str, 0.5, seed)[0])
+        return np.array([HELD_OUT if each.prompt in held else int(each.prompt not in first) for each in self.questions])
 
 
 def read_preferred(

@@ -1,4 +1,4 @@
-"""Floating-point operations of transformers, counted by one rule, so that algorithms can be compared at an equal budget.
+"""Floating-point operations of transformers, counted by one rule, for comparisons at an equal budget.
 
 A token costs 2 operations a weight in a forward pass and 4 more where gradients flow to all weights (Kaplan et al.
 2020, §2.1); where only an adapter learns, gradients pass through the weights without being taken for them: 2 more.

@@ -18,7 +18,6 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tutelage.data.errors import InputError
 
-
 ON_PASS: ContextVar[Callable[[Any, int], None] | None] = ContextVar("on_pass", default=None)
 """Called with the model and its tokens, padding included, before every pass over whole sequences (`models.flops`)."""
 

@@ -8,7 +8,6 @@ once, replies of at most 64 tokens, and reward models that are linear in a state
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any
@@ -19,12 +18,10 @@ import tyro
 from torch import Tensor
 
 from tutelage.algorithms.ppo import PPO, PPOConfig
-from tutelage.data.errors import InputError
 from tutelage.data.judgements import tokenised
-from tutelage.data.preferred import Preferred, read_preferred
-from tutelage.data.split import by_prompt
+from tutelage.data.preferred import HELD_OUT, Preferred, read_preferred
 from tutelage.data.tokens import Codec
-from tutelage.evaluation.against_start import compare_with_start, looks
+from tutelage.evaluation.against_start import compare_with_start, looks, reply_lengths
 from tutelage.evaluation.out_of_fold import PairStates, accuracies, right
 from tutelage.evaluation.win_rates import Replies
 from tutelage.execution import kept
@@ -35,7 +32,7 @@ from tutelage.policies.language import LanguagePolicy
 from tutelage.policies.loading import load_policy
 from tutelage.recipes.quick import where_default
 from tutelage.rewards.closed import ClosedScore
-from tutelage.rewards.frozen_trunk import read_states
+from tutelage.rewards.frozen_trunk import read_states, with_head
 from tutelage.rewards.language import RewardModel
 from tutelage.runs.files import read_lines, write_folder
 from tutelage.runs.run import Run
@@ -47,18 +44,20 @@ from tutelage.training.speaker import Speaker
 from tutelage.training.train import train
 from tutelage.trajectory import Batch, Task, group_keys
 
-REWARD_MODEL, JUDGE, HELD_OUT = 0, 1, 2  # whose prompts and labels
+REWARD_MODEL, JUDGE = 0, 1  # the halves of the labels; HELD_OUT is neither's
 NAMES = ("reward-model", "judge")
 LOOKS = ("distinct_2", "repetition_fraction", "refusal_fraction", "words")
-FREE = tyro.conf.arg(name="")
 
 
 @dataclass(frozen=True)
 class AssistantConfig:
-    """A chat model, comparisons of replies by people, and how far it is optimised.
+    """A chat model, comparisons of replies by people, and how far it is optimized.
 
-    evaluation_prompts: unseen ones; their labels teach no reward model that is optimised or judges
+    seeds: runs of PPO, on the same labels and prompts     limit: comparisons of each source, in a seeded order
+    read_tokens: longest prompt that a reward model reads; the oldest turns go first
     depth: layers of the trunk that the reward models read; 0: half of them
+    prompt_tokens: longest prompt of PPO and of the evaluation     best_of: n of best-of-n, beside PPO
+    evaluation_prompts: unseen ones; their labels teach no reward model that is optimized or judges
     """
 
     model: str
@@ -71,22 +70,17 @@ class AssistantConfig:
     """Every stage at a small size, in minutes: it shows how the recipe works and claims nothing."""
     seed: int = 0
     seeds: int = 1
-    """Runs of PPO, all of them on the same labels and prompts."""
     limit: int | None = None
-    """Use only the first comparisons of each source, in a seeded order."""
     read_tokens: int = 256
-    """Longest prompt that a reward model reads; the oldest turns go first."""
     depth: int = 0
     prompt_tokens: int = 128
-    """Longest prompt of PPO and of the evaluation."""
     new_tokens: int = 64
     temperature: float = 0.7
     evaluation_prompts: int = 320
     best_of: int = 8
-    """n of best-of-n, beside PPO."""
     lora_rank: int = 16
     device: str = "auto"
-    trust: Annotated[Trust, FREE] = field(default_factory=Trust)
+    trust: Annotated[Trust, tyro.conf.arg(name="")] = field(default_factory=Trust)
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(
             steps=60,
@@ -96,7 +90,6 @@ class AssistantConfig:
             learning_rate=2e-4,
             value_learning_rate=1e-3,
             kl_coefficient=0.05,
-            truncation_score=-1.0,
             tokens_at_once=2048,
         )
     )
@@ -139,8 +132,7 @@ class Scene:
         """`samples` replies to every held-out prompt, those of a prompt side by side."""
         prompts = self.prompts(HELD_OUT)
         keys, environment = group_keys(step, range(len(prompts)), samples), speaker.environment(prompts)
-        sampler = speaker.sampler(self.config.seed)
-        batch = kept.sample(sampler, environment, keys, stage.piece, f"replies-{step}")
+        batch = kept.sample(speaker.sampler(self.config.seed), environment, keys, stage.piece, f"replies-{step}")
         return batch, self.codec.prompts_and_responses(batch)[1]
 
 
@@ -160,16 +152,8 @@ def prepare_scene(config: AssistantConfig, run: Run) -> Scene:
     codec = Codec(load_tokenizer(config.model, config.trust))
     labels = read_preferred(codec, (config.data, *config.also), config.read_tokens, config.limit, config.seed)
     short_P = np.array([len(codec.prompt(each.prompt)) <= config.prompt_tokens for each in labels.questions])
-    able = sorted({labels.questions[place].prompt for place in np.flatnonzero(short_P & labels.measured_P)})
-    if len(able) < 2 * config.evaluation_prompts:
-        raise InputError(
-            f"--data {config.data} has {len(able)} prompts of at most {config.prompt_tokens} tokens, and half of them "
-            f"may be held out: lower --evaluation-prompts {config.evaluation_prompts}, or raise --prompt-tokens."
-        )
-    held = set(np.random.default_rng([config.seed, 1]).permutation(able)[: config.evaluation_prompts].tolist())
-    first = set(by_prompt([each.prompt for each in labels.questions], str, 0.5, config.seed)[0])
-    sides = [HELD_OUT if each.prompt in held else int(each.prompt not in first) for each in labels.questions]
-    return Scene(config, run, codec, device_of(config.device), labels, np.array(sides), short_P)
+    side_P = labels.sides(short_P, config.evaluation_prompts, config.seed)
+    return Scene(config, run, codec, device_of(config.device), labels, side_P, short_P)
 
 
 def reward_models_stage(scene: Scene, stage: Run) -> dict[str, Any]:
@@ -184,12 +168,8 @@ def reward_models_stage(scene: Scene, stage: Run) -> dict[str, Any]:
     found = {**counts, "depth": depth_of(classifier), **accuracies(pairs, config.seed)}
     for side, name in enumerate(NAMES):
         head, others_P = pairs.fit(scene.side_P == side, config.seed), scene.side_P != side
-        model = RewardModel(classifier)
-        with torch.no_grad():
-            classifier.score.weight.copy_(torch.from_numpy(head.weights_d)[None])
-        model.bias_H.zero_()
         unseen = head(np.concatenate([pairs.better_Pd[others_P], pairs.worse_Pd[others_P]]))
-        model.normalise(torch.from_numpy(unseen), mean=0.0, deviation=1.0)
+        model = with_head(classifier, head, unseen)
         write_folder(scene.run.path / name / "model", partial(model.save, codec=scene.codec))
         found[f"{name.replace('-', '_')}_half_accuracy"] = float(right(pairs.differences(head, others_P)).mean())
     return found
@@ -206,12 +186,7 @@ def start_stage(scene: Scene, stage: Run) -> dict[str, Any]:
         rows.append({"prompt": prompt, "response": says[0], "judge": judge_N[0], "score": float(scores_PN[place, 0])})
         rows[-1] |= {"best": says[int(best)], "judge_of_best": judge_N[int(best)]}
     stage.keep_samples(0, rows)
-    return {"prompts": len(prompts), **lengths(batch.select(range(0, len(batch), samples)))}
-
-
-def lengths(batch: Batch) -> dict[str, float]:
-    tokens = float(batch.mask_BT.sum(dim=1).double().mean())
-    return {"tokens": tokens, "cut_off_fraction": 1.0 - float(batch.terminated_B.double().mean())}
+    return {"prompts": len(prompts), **reply_lengths(batch.select(range(0, len(batch), samples)))}
 
 
 def ppo_stage(scene: Scene, seed: int, stage: Run) -> dict[str, Any]:
@@ -244,7 +219,7 @@ def evaluation_stage(scene: Scene, stage: Run) -> dict[str, Any]:
         speaker = scene.speaker(str(scene.run.path / f"ppo-{seed}" / "model"), stage)
         batch, texts = scene.replies(speaker, stage, 1, 1 + seed)
         scores.append(judge.scores(batch).numpy())
-        told = {**lengths(batch), **stages.sequence_kl(speaker.policy, reference, batch)}
+        told = {**reply_lengths(batch), **stages.sequence_kl(speaker.policy, reference, batch)}
         policies.append({**compare(f"PPO, seed {seed}", texts, scores[-1]), **told})
         every += texts
     best_N = np.array([each["judge_of_best"] for each in before])
@@ -265,14 +240,10 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         **{f"win_rate_second_judge{end}": judged["ppo"][f"win_rate{end}"] for end in ends},
         **{f"win_rate_length_controlled{end}": judged["ppo"].get(f"length_controlled{end}") for end in ends},
         "win_rate_lowest_seed": min(each["win_rate"] for each in ppo),
-        "kl_nats_per_sequence": mean_of(ppo, "kl_nats_per_sequence"),
+        "kl_nats_per_sequence": float(np.mean([each["kl_nats_per_sequence"] for each in ppo])),
         **{f"{name}_start": judged["start"][name] for name in LOOKS},
-        **{f"{name}_end": mean_of(ppo, name) for name in LOOKS},
+        **{f"{name}_end": float(np.mean([each[name] for each in ppo])) for name in LOOKS},
         "policies": judged["policies"],
         "seconds_by_stage": seconds,
         "seconds_total": round(sum(seconds.values()), 1),
     }
-
-
-def mean_of(rows: Sequence[dict[str, Any]], name: str) -> float:
-    return float(np.mean([each[name] for each in rows]))

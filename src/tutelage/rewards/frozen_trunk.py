@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from tutelage.models.trunk import Numerics, last_states
+from tutelage.rewards.language import RewardModel
 from tutelage.trajectory import Batch
 
 Keep = Callable[[str, Callable[[], Mapping[str, Any]]], Mapping[str, Any]]
@@ -65,6 +66,17 @@ class LinearHead:
     def __call__(self, states: np.ndarray) -> np.ndarray:
         """[..., d] -> [...] scores."""
         return states @ self.weights_d
+
+
+@torch.no_grad()
+def with_head(classifier: Any, head: LinearHead, sample_N: np.ndarray) -> RewardModel:
+    """The classifier's trunk with this head, whose scores are moved and scaled as the head's on a sample are to mean 0
+    and deviation 1. The classifier's own head is overwritten."""
+    classifier.score.weight.copy_(torch.from_numpy(head.weights_d)[None])
+    model = RewardModel(classifier)
+    model.bias_H.zero_()
+    model.normalise(torch.from_numpy(sample_N), mean=0.0, deviation=1.0)
+    return model
 
 
 def fit_head(better_Pd: np.ndarray, worse_Pd: np.ndarray, seed: int, ridges: Sequence[float] = RIDGES) -> LinearHead:

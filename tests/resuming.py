@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 from tests.conftest import letters_tokenizer, llama_config
 from tutelage.runs.files import read_lines
 
-COMMANDS = ("sft", "reward-model", "ppo", "demo", "recipe sentiment", "recipe christiano")
+COMMANDS = ("sft", "reward-model", "ppo", "demo", "recipe sentiment", "recipe christiano", "dpo", "kto")
 BUTTONS = "recipe christiano --env CartPole-v1"  # a categorical policy, and another body
 DEMO = ["--demonstrations", "120", "--labels", "40", "--ppo-prompts", "40", "--evaluation-prompts", "16"]
 DEMO += ["--best-quarter-steps", "3", "--sft.steps", "10", "--ppo.steps", "4", "--ppo.trajectories", "8"]
@@ -33,6 +33,9 @@ def kind_of_run(name: str, root: Path) -> list[str]:
     model, files = small_model(root), small_data(root)
     if name == "sft":
         return ["sft", "--model", model, "--data", files["demonstrations"], "--steps", "20", *every]
+    if name in ("dpo", "kto"):
+        quick = ["--epochs", "4", "--batch-size", "8", "--learning-rate", "1e-3"]
+        return [name, "--model", model, "--data", files["comparisons"], *quick, *every]
     if name == "reward-model":
         return ["reward-model", "--model", model, "--data", files["comparisons"], "--epochs", "8", *every]
     if name == "ppo":

@@ -170,7 +170,8 @@ def test_an_engine_that_is_handed_in_is_used_everywhere(name, tmp_path, monkeypa
     function(command.job, run)
     assert counting.made["learner"] == len(learners) > 0 and counting.used["learner"] > 0
     assert counting.made["text sampler"] == len(samplers)
-    acts = {"sft": "", "reward-model": "", "recipe christiano": "control sampler"}.get(name, "text sampler")
+    still = dict.fromkeys(("sft", "reward-model", "dpo", "kto"), "")
+    acts = {**still, "recipe christiano": "control sampler"}.get(name, "text sampler")
     assert not acts or counting.used[acts] > 0
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tutelage.algorithms.dpo import DPOConfig
+from tutelage.algorithms.kto import KTOConfig
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.cli import parsed, run_command
 from tutelage.commands.verbs import ASIDES, VERBS, verb_of
@@ -87,6 +89,8 @@ def test_every_metric_is_documented(model_folder, files):
             ["sft", "--data", str(files / "demonstrations.jsonl"), "--steps", "1"],
             ["reward-model", "--data", str(files / "comparisons.jsonl"), "--epochs", "0.1"],
             ["ppo", "--data", str(files / "prompts.jsonl"), "--reward", f"{__name__}:length", *quick],
+            ["dpo", "--data", str(files / "comparisons.jsonl"), "--steps", "1"],
+            ["kto", "--data", str(files / "comparisons.jsonl"), "--steps", "1"],
         )
     ):
         assert run_command([*command, "--model", model, "--out", str(out / str(number))]) == 0
@@ -149,9 +153,18 @@ def test_every_field_of_a_comparison_is_documented(record: type[Record]):
 
 def test_every_key_of_the_summaries_is_documented():
     pages = ("recipes/demo", "recipes/sentiment", "commands/sft", "commands/best_of_n", "commands/reward_model")
+    pages += ("commands/dpo", "commands/kto", "commands/preference_data")
     source = "".join((SOURCE / f"{name}.py").read_text() for name in pages)
     keys = set()
-    for function in ("summarise", "sft_job", "reward_model_job", "best_of_n_job"):
+    for function in (
+        "summarise",
+        "sft_job",
+        "reward_model_job",
+        "best_of_n_job",
+        "dpo_job",
+        "kto_job",
+        "load_material",
+    ):
         for body in re.findall(rf"^def {function}\(.*?(?=^def |\Z)", source, flags=re.M | re.S):
             keys |= set(re.findall(r'^\s+"(\w+)":', body, flags=re.M)) | set(re.findall(r'\.row\("(\w+)"\)', body))
     assert len(keys) >= 30
@@ -253,6 +266,13 @@ def test_every_ppo_setting_has_its_row_for_those_from_trl():
     own = {"parity_tolerance_nats"}  # has no counterpart
     for each in dataclasses.fields(PPOConfig):
         assert each.name in own or f"`{each.name}`" in here, each.name
+
+
+@pytest.mark.parametrize("settings", [DPOConfig, KTOConfig], ids=lambda each: each.__name__)
+def test_every_setting_of_an_algorithm_is_documented(settings):
+    rows = " ".join(re.findall(r"^\| (`.+?) \|", text("algorithms.md"), flags=re.M))
+    for each in dataclasses.fields(settings):
+        assert f"`{each.name}`" in rows, each.name
 
 
 def samples() -> list[tuple[str, str]]:

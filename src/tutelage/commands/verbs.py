@@ -49,6 +49,10 @@ VERBS = {
         "runs/reward-model",
     ),
     "ppo": Verb("optimise a policy against a reward", _recipe("commands.ppo", "PPOJob", "ppo_job"), "runs/ppo"),
+    "dpo": Verb("learn from pairs without a reward model", _recipe("commands.dpo", "DPOJob", "dpo_job"), "runs/dpo"),
+    "kto": Verb(
+        "learn from single replies that are good or bad", _recipe("commands.kto", "KTOJob", "kto_job"), "runs/kto"
+    ),
     "best-of-n": Verb(
         "sample n replies a prompt and keep the best",
         _recipe("commands.best_of_n", "BestOfNJob", "best_of_n_job"),

@@ -167,9 +167,40 @@ def graded_margin(target: Tensor, strength: Tensor, largest: float) -> Tensor:
     return (2 * target - 1) * strength * largest
 
 
-def dpo(log_ratio_chosen: Tensor, log_ratio_rejected: Tensor, beta: float) -> Tensor:
-    """−log σ(β (l_chosen − l_rejected)), l = log π(y|x) − log π_ref(y|x) (Rafailov et al. 2023, eq. 7)."""
-    return pair(beta * log_ratio_chosen, beta * log_ratio_rejected)
+def dpo(log_ratio_first: Tensor, log_ratio_second: Tensor, beta: float, target: Tensor | float = 1.0) -> Tensor:
+    """`pair` of implicit rewards β l, l = log π(y|x) − log π_ref(y|x) (Rafailov et al. 2023, eq. 7).
+
+    At π = π_ref it is log 2. A target of 1 − ε is conservative DPO, whose labels are wrong with probability ε.
+    """
+    return pair(beta * log_ratio_first, beta * log_ratio_second, target)
+
+
+def ipo(log_ratio_first: Tensor, log_ratio_second: Tensor, tau: float, target: Tensor | float = 1.0) -> Tensor:
+    """p (h − 1/2τ)² + (1−p) (h + 1/2τ)², h = l_first − l_second (Azar et al. 2023, eq. 17).
+
+    Its minimum is at h = (2p − 1)/2τ: answers that are certain do not push the log-probs apart without end.
+    """
+    gap, goal = log_ratio_first - log_ratio_second, 1.0 / (2.0 * tau)
+    return target * (gap - goal) ** 2 + (1 - target) * (gap + goal) ** 2
+
+
+def simpo(mean_first: Tensor, mean_second: Tensor, beta: float, gamma: float, target: Tensor | float = 1.0) -> Tensor:
+    """−p log σ(Δ − γ) − (1−p) log σ(−Δ − γ), Δ = β (mean_first − mean_second) (Meng et al. 2024, eq. 6).
+
+    mean: log π(y|x) / |y|, nats a token; γ: by how much reward the better reply shall lead. There is no reference.
+    """
+    difference = beta * (mean_first - mean_second)
+    return -(target * logsigmoid(difference - gamma) + (1 - target) * logsigmoid(-difference - gamma))
+
+
+def kto(log_ratio: Tensor, good: Tensor, baseline: Tensor | float, beta: float) -> Tensor:
+    """1 − σ(β (l − z)) of a good reply, 1 − σ(β (z − l)) of a bad one (Ethayarajh et al. 2024, eq. 8).
+
+    log_ratio: l = log π(y|x) − log π_ref(y|x); good: bool, of the same shape
+    baseline: z = max(0, KL(π ‖ π_ref)) in nats, without a gradient
+    """
+    lead = beta * (log_ratio - baseline)
+    return torch.sigmoid(torch.where(good, -lead, lead))
 
 
 def elo_points(score_difference: float) -> float:

@@ -23,6 +23,8 @@ CURVES = (
     ("KL to the reference, nats a sequence", ("kl_nats_per_sequence",)),
     ("Loss", ("loss",)),
     ("Accuracy on the minibatch", ("accuracy",)),
+    ("Implicit reward of preferred and of other replies", ("rewards_chosen", "rewards_rejected")),
+    ("Log-probs of preferred and of other replies, nats", ("log_probs_chosen", "log_probs_rejected")),
     ("Actions an episode", ("actions",)),
     ("Entropy, nats an action", ("entropy_nats",)),
     ("Explained variance of the critic", ("explained_variance",)),
@@ -195,7 +197,7 @@ def predicted(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rule = summary.get(f"{name.removesuffix('accuracy')}length_rule_accuracy")
     details = [f"Preferring the longer reply: {rule:.0%}"] if rule is not None else []
     details += [f"{summary['labels']:,} labels in all"] if "labels" in summary else []
-    what = "of held-out choices predicted, reward model"
+    what = "of held-out choices predicted, " + ("implicit reward" if "rewards_margins" in summary else "reward model")
     return [card(summary, name, what, "held-out choices", detail=". ".join(details))]
 
 

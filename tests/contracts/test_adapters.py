@@ -164,6 +164,26 @@ def test_an_adapter_of_another_model_is_refused(place, tmp_path):
         load_causal_lm(str(tmp_path / "tuned"))
 
 
+def test_an_adapter_whose_config_has_another_rank_than_its_weights_is_refused(place, tmp_path):
+    shutil.copytree(place / "sft" / "model", tmp_path / "tuned")
+    path = tmp_path / "tuned" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "r": 2}))
+    with pytest.raises(InputError, match=r"tuned: the adapter's weights have other shapes than the layers of .*base"):
+        load_causal_lm(str(tmp_path / "tuned"))
+
+
+def test_an_adapter_on_a_base_of_another_width_is_refused(place, tmp_path):
+    """The folder of its base holds another model by now."""
+    shutil.copytree(place / "sft" / "model", tmp_path / "tuned")
+    config = transformers.AutoConfig.from_pretrained(place / "base")
+    config.hidden_size, config.head_dim = 2 * config.hidden_size, 2 * config.head_dim
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "wider")
+    path = tmp_path / "tuned" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": str(tmp_path / "wider")}))
+    with pytest.raises(InputError, match=r"other shapes than the layers of .*wider\. Is this the model"):
+        load_causal_lm(str(tmp_path / "tuned"))
+
+
 LINEAR = {"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
 SHAPES = {
     "a whole head beside it": {**LINEAR, "modules_to_save": ["lm_head"]},

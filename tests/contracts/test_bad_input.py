@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
+import torch
 from tests.conftest import letters_tokenizer
 
 from tutelage.cli import run_command
+from tutelage.models import pretrained
+from tutelage.models.memory import weight_bytes
 from tutelage.runs import files as run_files
 
 
@@ -112,12 +117,27 @@ def test_a_module_that_cannot_be_imported(capsys, ppo):
     refused(capsys, [*ppo, "no_such_module:score"], "no_such_module", "module:function")
 
 
-def test_a_reward_model_of_other_tokens(capsys, ppo, files, tiny_classifier):
+def test_a_reward_model_of_other_tokens_scores_the_texts(capsys, ppo, files, tiny_classifier):
+    """It was refused, although a reward model of another family is what people bring."""
     tiny_classifier.save_pretrained(files / "other")
     tokenizer = letters_tokenizer()
     tokenizer.add_tokens(["zz"])
     tokenizer.save_pretrained(files / "other")
-    refused(capsys, [*ppo, files / "other"], "other", "tokenizer")
+    assert run_command([str(part) for part in [*ppo, files / "other", "--steps", "1"]]) == 0
+    said = capsys.readouterr().out
+    assert said.count("has another tokenizer than the policy: it scores the texts of prompt and reply") == 1
+    assert "the reward reads the policy's own tokens, or texts" in said
+
+
+def test_rules_on_a_reward_model_of_other_tokens_are_still_refused(capsys, ppo, files, tiny_classifier):
+    tiny_classifier.config.score_reads = "rule"
+    tiny_classifier.save_pretrained(files / "other")
+    tokenizer = letters_tokenizer()
+    tokenizer.add_tokens(["zz"])
+    tokenizer.save_pretrained(files / "other")
+    (files / "rules.txt").write_text("no b")
+    refused(capsys, [*ppo, files / "other", "--rules", files / "rules.txt"], "another tokenizer than the policy")
+    assert not (files / "out").exists()
 
 
 def test_an_existing_folder_is_not_touched(capsys, sft, files):
@@ -159,8 +179,69 @@ def test_a_disk_that_is_full_when_the_model_is_saved(capsys, sft, files, monkeyp
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(type(tiny_llama), "save_pretrained", full)
-    refused(capsys, [*sft, files / "demonstrations.jsonl"], "no space left", "model")
+    command = [*sft, files / "demonstrations.jsonl"]
+    with monkeypatch.context() as patched:
+        patched.setattr(type(tiny_llama), "save_pretrained", full)
+        refused(capsys, command, "no space left", "model", "--resume")
+    steps = (files / "out" / "events.jsonl").read_text().splitlines()
+    assert run_command([*map(str, command), "--resume"]) == 0  # nothing was lost: it goes on behind the last step
+    assert (files / "out" / "events.jsonl").read_text().splitlines() == steps
+    assert (files / "out" / "model" / "config.json").exists()
+
+
+@pytest.mark.parametrize("verb", ["sft", "ppo"])
+def test_a_disk_without_room_for_the_model_is_said_before_training(capsys, sft, ppo, files, monkeypatch, verb):
+    """It was said after the last step."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    command = [*sft, files / "demonstrations.jsonl"] if verb == "sft" else [*ppo, f"{__name__}:ones"]
+    message = refused(capsys, command, "no space for the run in", "a checkpoint", "0.00 GiB are free", "--out")
+    assert str(files / "out") in message and not (files / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(
+    capsys, sft, model_folder, files, monkeypatch, tiny_llama, dtype
+):
+    """The loader filled the memory, and the system killed the process."""
+    size = sum(each.numel() for each in tiny_llama.parameters()) * {"float32": 4, "bfloat16": 2}[dtype]
+    assert weight_bytes(str(model_folder), getattr(torch, dtype)) == size
+    monkeypatch.setattr(pretrained, "free_bytes", lambda device: size - 1)
+    monkeypatch.setattr(type(tiny_llama), "from_pretrained", lambda *given, **options: pytest.fail("it was loaded"))
+    message = refused(capsys, [*sft, files / "demonstrations.jsonl", "--dtype", dtype], model_folder, "GiB of memory")
+    assert ("--dtype bfloat16" in message) == (dtype == "float32")
+    assert not (files / "out").exists()
+
+
+def test_bytes_of_pickled_weights_are_those_of_their_files(tmp_path):
+    names = {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": names}))
+    for name in names.values():
+        (tmp_path / name).write_bytes(b"0" * 300)
+    assert weight_bytes(str(tmp_path), torch.float32) == 600
+    (tmp_path / "pytorch_model.bin.index.json").write_text("[]")
+    assert weight_bytes(str(tmp_path), torch.float32) == 0  # the loader says what is damaged
+
+
+ALTERNATES = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}{{ m['content'] }}{% endfor %}"
+)
+
+
+def test_a_chat_template_that_fails_on_consecutive_roles(capsys, sft, model_folder, files):
+    letters_tokenizer(chat_template=ALTERNATES).save_pretrained(model_folder)
+    talk = [("user", "ab "), ("user", "cd "), ("assistant", "a")]
+    row = {"messages": [{"role": role, "content": content} for role, content in talk]}
+    (files / "talks.jsonl").write_text(json.dumps(row) + "\n")
+    refused(capsys, [*sft, files / "talks.jsonl"], "talks.jsonl", "line 1", "roles must alternate")
+    assert not (files / "out").exists()
+
+
+def test_the_preflight_names_a_chat_template_that_wants_a_system_message(capsys, ppo, model_folder, files):
+    """jinja2's own error came through as a traceback."""
+    picky = "{% if messages[0]['role'] != 'system' %}{{ raise_exception('system first') }}{% endif %}"
+    letters_tokenizer(chat_template=picky).save_pretrained(model_folder)
+    refused(capsys, [*ppo, "tests.resuming:count_of_a"], "chat template", "raised TemplateError: system first")
 
 
 STOP_AT = iter(())

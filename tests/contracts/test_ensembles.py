@@ -230,16 +230,26 @@ def test_a_rule_classifier_s_folder_says_so_and_needs_rules(batch, tmp_path):
         read_rules(str(tmp_path / "bad.jsonl"))
 
 
+def test_an_ensemble_of_other_tokens_scores_the_texts(batch, tmp_path):
+    """Text by text what it says of the same episodes in its own tokens, cut-off replies without an end among them."""
+    ensemble = Ensemble([RewardModel(classifier(seed)) for seed in (1, 2)])
+    ensemble.save(tmp_path, CODEC)
+    other = letters_tokenizer()
+    other.add_tokens(["zz"])
+    score, start = scorer(str(tmp_path), Codec(other), CPU, Judging("minimum"))
+    own, _ = scorer(str(tmp_path), CODEC, CPU, Judging("minimum"))
+    episodes = Batch.of([written([2, 3], [4, 5, 1]), written([6], [7, 8], ended=False)])
+    assert start is None
+    assert torch.allclose(score(episodes), own(episodes), atol=1e-6)
+    assert float(score(episodes)[1].abs().sum()) > 0
+
+
 def test_what_cannot_be_combined_is_refused(tmp_path, tiny_llama):
     with pytest.raises(InputError, match="needs several opinions"):
         scorer("math:sqrt", CODEC, CPU, Judging("uwo"))
     Ensemble([RewardModel(classifier(1))]).save(tmp_path / "ensemble", CODEC)
     with pytest.raises(InputError, match="is no classifier of rules"):
         scorer(str(tmp_path / "ensemble"), CODEC, CPU, Judging(rules="rules.txt"))
-    other = letters_tokenizer()
-    other.add_tokens(["zz"])
-    with pytest.raises(InputError, match="tokenizer"):
-        scorer(str(tmp_path / "ensemble"), Codec(other), CPU)
     tiny_llama.save_pretrained(tmp_path / "policy")
     CODEC.tokenizer.save_pretrained(tmp_path / "policy")
     with pytest.raises(InputError, match="language model"):

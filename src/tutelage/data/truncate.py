@@ -13,22 +13,26 @@ from tutelage.data.tokens import Codec
 TURN = re.compile(r"(?=\n\nHuman:)")
 
 
-def fit(codec: Codec, prompt: str, response: str, limit: int | None) -> tuple[list[int], list[int], bool]:
+def fit(
+    codec: Codec, prompt: str, response: str, limit: int | None, *, ended: bool = True
+) -> tuple[list[int], list[int], bool]:
     """(prompt tokens, response tokens, whether anything was cut), at most `limit` together (None: as they are).
+
+    ended: whether the reply ended by itself, so that the end of sequence stands behind it
 
     The oldest turns of the prompt go first, then the front of what is left, up to the end of a letter; the reply's end
     always stays, since that is where a reward model reads its score.
     """
-    before, after = codec.pair(prompt, response)
+    before, after = codec.pair(prompt, response, ended=ended)
     if limit is None or len(before) + len(after) <= limit:
         return before, after, False
-    before, after = _newest_turns(codec, prompt, response, limit)
+    before, after = _newest_turns(codec, prompt, response, limit, ended)
     if len(before) + len(after) > limit:
         before, after = _cut_front(codec, before, after, limit)
     return before, after, True
 
 
-def _newest_turns(codec: Codec, prompt: str, response: str, limit: int) -> tuple[list[int], list[int]]:
+def _newest_turns(codec: Codec, prompt: str, response: str, limit: int, ended: bool) -> tuple[list[int], list[int]]:
     """Tokens of the prompt's newest turns, as many as fit, and of the response; of the last turn if not even it does.
 
     The turns are counted up from the end, twice as many each time, then between the last two counts: what is encoded
@@ -36,10 +40,10 @@ def _newest_turns(codec: Codec, prompt: str, response: str, limit: int) -> tuple
     """
     starts = [0, *(found.start() for found in TURN.finditer(prompt) if found.start() > 0)]
     if TURN.match(prompt) is None and len(starts) == 1:
-        return codec.pair(prompt, response)
+        return codec.pair(prompt, response, ended=ended)
 
     def newest(count: int) -> tuple[list[int], list[int]]:
-        return codec.pair(prompt[starts[-count] :], response)
+        return codec.pair(prompt[starts[-count] :], response, ended=ended)
 
     fits, best = 1, newest(1)
     if sum(map(len, best)) > limit:

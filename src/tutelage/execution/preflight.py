@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor, nn
 
 from tutelage.data.errors import InputError
@@ -26,6 +27,7 @@ from tutelage.environments.language import Language
 from tutelage.execution.exact_parity import in_full_precision
 from tutelage.formulas.parity import MEAN_ROUNDINGS, ParityGap, parity_gap
 from tutelage.models.causality import loaded_as, log_probs_of
+from tutelage.models.memory import activation_bytes, learning_bytes
 from tutelage.models.pretrained import free_bytes
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import ActorCritic, Batch, Key, LogProbs, Sampler, Score, TextEnvironment
@@ -151,6 +153,10 @@ def attempted(check: Check, flight: Flight, probe: Probe) -> Finding:
         return check(flight, probe)
     except (InputError, RuntimeError, ValueError, IndexError) as error:
         return Finding(False, str(error), "mend what the message names")
+    except TemplateError as error:  # a chat template is a program of others, such as one that wants a system message
+        return Finding(
+            False, f"the chat template raised {type(error).__name__}: {error}", "mend tokenizer.chat_template"
+        )
 
 
 def dropout_is_off(flight: Flight, probe: Probe) -> Finding:
@@ -335,7 +341,7 @@ def chat_template_comes_round(flight: Flight, probe: Probe) -> Finding:
 def reward_reads_the_same_tokens(flight: Flight, probe: Probe) -> Finding:
     other = getattr(flight.score, "codec", None)
     if other is None or other.tokenizer is flight.codec.tokenizer:
-        return Finding(None, "the reward shares the policy's tokenizer")
+        return Finding(None, "the reward reads the policy's own tokens, or texts")
     prompts, responses = flight.codec.prompts_and_responses(probe.batch)
     texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True) if prompt + response]
     wrong = sum(other.prompt(text) != flight.codec.prompt(text) for text in texts)
@@ -383,11 +389,8 @@ def reward_is_not_constant(flight: Flight, probe: Probe) -> Finding:
 def memory_suffices(flight: Flight, probe: Probe) -> Finding:
     """Weights that learn four times over (gradients, two moments), and what a micro-batch keeps for its gradient."""
     module = flight.actor_critic if isinstance(flight.actor_critic, nn.Module) else flight.policy
-    learning = [each for each in module.parameters() if each.requires_grad]
-    copies = sum(4 * each.numel() for each in learning if each.element_size() < 4)  # in fp32, beside lower weights
-    config = flight.policy.model.config.get_text_config()
-    kept = flight.tokens_at_once * (34 * config.hidden_size * config.num_hidden_layers + 3 * config.vocab_size) * 4
-    needed = sum(12 * each.numel() for each in learning) + copies + kept  # the weights themselves are there already
+    kept = activation_bytes(flight.policy.model.config.get_text_config(), flight.tokens_at_once)
+    needed = learning_bytes(module.parameters()) + kept  # the weights themselves are there already
     free = free_bytes(next(module.parameters()).device)
     return Finding(
         needed < free,

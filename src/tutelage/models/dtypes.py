@@ -29,7 +29,7 @@ def checkpoint_dtypes(name: str) -> dict[str, torch.dtype]:
     Empty where there is none, as where the weights are pickled.
     """
     found: dict[str, torch.dtype] = {}
-    for path in _weight_files(name):
+    for path in weight_files(name):
         with safe_open(path, framework="pt") as weights:
             kinds = {key: NAMES.get(weights.get_slice(key).get_dtype()) for key in weights.keys()}  # noqa: SIM118
         found |= {key: kind for key, kind in kinds.items() if kind is not None}
@@ -93,11 +93,13 @@ def refuse_fp16(parameters: Iterable[torch.Tensor]) -> None:
         )
 
 
-def _weight_files(name: str) -> list[str]:
+def weight_files(name: str) -> list[str]:
+    """Paths of the safetensors of a folder or hub id, an adapter's not among them."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return sorted(str(each) for each in folder.glob("*.safetensors") if not each.name.startswith("adapter"))
-    options: dict[str, Any] = {"_raise_exceptions_for_missing_entries": False}
+    kinds = ("missing_entries", "gated_repo", "connection_errors")
+    options: dict[str, Any] = {f"_raise_exceptions_for_{each}": False for each in kinds}  # the loader says them better
     index = cached_file(name, "model.safetensors.index.json", **options)
     if index is not None:
         names = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tutelage.data.errors import InputError
 from tutelage.data.questions import Question
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.models.pretrained import NOTHING, Trust, context_tokens, load_tokenizer
 from tutelage.models.trunk import Numerics
 from tutelage.rewards.ensemble import Combine, Ensemble
-from tutelage.rewards.scoring import Judging, opinions
+from tutelage.rewards.opinions import Judging, opinions
 from tutelage.trajectory import Batch, parts_by_length
 
 TOKENS_AT_ONCE = 16384
@@ -47,15 +48,26 @@ class TextScorer:
         limit = min(max_tokens, context_tokens(model.models[0].model) or max_tokens)
         return TextScorer(model.eval(), combine, Codec(load_tokenizer(name, trust)), limit)
 
-    def __call__(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, int]:
-        """([N] scores of (prompt, reply) texts, how many were cut to fit)."""
-        scores_NM, cut = self.members(pairs)
+    def __call__(
+        self, pairs: Sequence[tuple[str, str]], ended_N: Sequence[bool] | None = None
+    ) -> tuple[np.ndarray, int]:
+        """([N] scores of (prompt, reply) texts, how many were cut to fit). ended_N: see `members`."""
+        scores_NM, cut = self.members(pairs, ended_N)
         return self.combine(torch.from_numpy(scores_NM).t()).numpy(), cut
 
     @torch.no_grad()
-    def members(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, int]:
-        """([N, M] scores by each member, how many texts were cut to fit)."""
-        fitted = [fit(self.codec, prompt, response, self.limit) for prompt, response in pairs]
+    def members(
+        self, pairs: Sequence[tuple[str, str]], ended_N: Sequence[bool] | None = None
+    ) -> tuple[np.ndarray, int]:
+        """([N, M] scores by each member, how many texts were cut to fit).
+
+        ended_N: which replies ended by themselves, behind which the end of sequence stands; None: all of them
+        """
+        ends = [True] * len(pairs) if ended_N is None else ended_N
+        fitted = [
+            fit(self.codec, prompt, response, self.limit, ended=ended or not response)
+            for (prompt, response), ended in zip(pairs, ends, strict=True)
+        ]
         rows = [written(prompt, response) for prompt, response, _ in fitted]
         device = next(self.model.parameters()).device
         scores: dict[int, np.ndarray] = {}
@@ -70,6 +82,27 @@ class TextScorer:
         scores_N, cut = self(texts)
         ends = np.cumsum([len(each.responses) for each in questions])
         return np.split(scores_N, ends[:-1]), cut
+
+
+@dataclass(frozen=True)
+class RetokenizedScore:
+    """A reward model of another tokenizer as a Score of the policy's episodes: their texts, read in its own tokens.
+
+    A reply that was cut off gets no end of sequence, as where both share their tokens. A score that is not finite is
+    refused. codec: the policy's     name: of the reward, for messages
+    """
+
+    scorer: TextScorer
+    codec: Codec
+    name: str
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        pairs = list(zip(*self.codec.prompts_and_responses(batch), strict=True))
+        scores_B, _ = self.scorer(pairs, batch.terminated_B.tolist())
+        wrong = next((place for place, score in enumerate(scores_B) if not np.isfinite(score)), None)
+        if wrong is not None:
+            raise InputError(f"{self.name} gave {scores_B[wrong]} for {pairs[wrong][1][:80]!r}; expected a number.")
+        return batch.at_last_action(torch.tensor(scores_B, dtype=torch.float32, device=batch.mask_BT.device))
 
 
 def label(name: str) -> str:

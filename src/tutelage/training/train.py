@@ -19,6 +19,7 @@ from tutelage.formulas import schedule
 from tutelage.runs.run import Run
 from tutelage.training.argument_checks import CheckedScore, read_steps, read_total, refuse_unfit, refuse_wrong_types
 from tutelage.training.callbacks import Callbacks
+from tutelage.training.disk_space import refuse_full_disk
 from tutelage.training.engine import LOCAL, Engine
 from tutelage.training.episode_keys import prompt_keys
 from tutelage.training.first_checks import check_first
@@ -64,6 +65,7 @@ def train(
         algorithm.refuse(config, task)
     with run.mark_if_stopped():
         parts = prepare(algorithm, config, task, models, engine)
+        refuse_full_disk(parts.models, config, run)
         if parts.sampler is not None:
             parts, task = ready_to_act(algorithm, config, task, parts, callbacks, run)
         done = algorithm.page(config, task, parts.models, parts.sampler, parts.learner, run)

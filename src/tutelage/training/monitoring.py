@@ -16,7 +16,7 @@ from tutelage.training.callbacks import Callbacks
 from tutelage.training.critics import with_values
 from tutelage.training.probe import Probe, probe_keys, steps_between
 from tutelage.training.token_rows import with_tokens
-from tutelage.trajectory import Batch, Task, in_parts
+from tutelage.trajectory import Batch, Task, in_parts, parts_by_length
 
 
 def monitor(config: Any, task: Task, parts: Any, callbacks: Callbacks, run: Run) -> Task:
@@ -44,6 +44,7 @@ def monitor(config: Any, task: Task, parts: Any, callbacks: Callbacks, run: Run)
             run.lap("probe")
         score_BT = task.score(batch)
         run.note(**alike(models.speaker.codec.prompts_and_responses(batch)[1]))
+        run.note(padding_fraction=padding_fraction(batch.lengths_B, config.tokens_at_once))
         if callbacks.demonstrations is not None and step % LOOKED_BACK == 0:
             run.note(demonstration_loss=surprise(models.policy, callbacks.demonstrations, config.tokens_at_once))
         samples[:] = callbacks.samples(step, batch, score_BT)
@@ -56,6 +57,12 @@ def monitor(config: Any, task: Task, parts: Any, callbacks: Callbacks, run: Run)
             run.keep_samples(targets.keys[0].step, with_tokens(models.speaker.codec, targets, samples))
 
     return replace(task, score=score, learned=learned)
+
+
+def padding_fraction(lengths_B: Tensor, tokens_at_once: int) -> float:
+    """The share of the tokens read in micro-batches that are padding: 1 − Σ (T_b + 1) / Σ rows · (longest + 1)."""
+    parts = [lengths_B[rows] + 1 for rows in parts_by_length(lengths_B, tokens_at_once)]
+    return 1.0 - int(lengths_B.add(1).sum()) / sum(len(each) * int(each.max()) for each in parts)
 
 
 LOOKED_BACK = 5  # steps between looks at the demonstrations, each of which is a forward pass

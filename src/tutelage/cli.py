@@ -48,6 +48,8 @@ class Place:
     """At least so long between checkpoints; longer where writing one takes more than 3 % of that. 0: at every step."""
     skip_preflight: bool = False
     """Begin PPO without checking first whether sampler, learner, reference, reward and tokenizer fit together."""
+    dry_run: bool = False
+    """Say what memory and time it takes, by two steps whose result is thrown away: ppo, sft, reward-model."""
     on_disease: Literal["warn", "stop", "best", "off"] = "warn"
     """What the doctor does that looks at the run as it goes: say what it finds; also end the run where going on is a
     waste; or go back to the best checkpoint then and end there; or nothing."""
@@ -126,6 +128,8 @@ def carry_out_here(name: str, job: Any, place: Place) -> int:
     hush()
     refuse_impossible_numbers(job)
     refuse_impossible_numbers(place)
+    if place.dry_run:
+        return importlib.import_module("tutelage.commands.dry_run").main(name, job, place)
     run = Run.create(
         place.out,
         job,

@@ -285,6 +285,9 @@ class Run:
             if each is not None and not each.finished:
                 each._write_state("interrupted", error)
 
+    def begin_training(self, task: Any, models: Any) -> None:
+        """What `train` calls with its task and its models before their first step; a dry run counts their bytes."""
+
     @contextmanager
     def mark_if_stopped(self) -> Iterator[None]:
         """Around work on this run: where Ctrl-C or another exception ends it, state.json says so (`interrupted`)."""

@@ -66,6 +66,7 @@ def train(
     with run.mark_if_stopped():
         parts = prepare(algorithm, config, task, models, engine)
         refuse_full_disk(parts.models, config, run)
+        run.begin_training(task, parts.models)
         if parts.sampler is not None:
             parts, task = ready_to_act(algorithm, config, task, parts, callbacks, run)
         done = algorithm.page(config, task, parts.models, parts.sampler, parts.learner, run)

@@ -22,9 +22,9 @@ from tutelage.commands.answers import store_of
 from tutelage.commands.verbs import VERBS
 from tutelage.data.errors import InputError
 from tutelage.execution.learner import LocalLearner
+from tutelage.execution.preflight import activation_bytes, learning_bytes
 from tutelage.execution.ranks import refuse_without_rank_0
 from tutelage.models.bytes import bytes_by_holder
-from tutelage.models.memory import activation_bytes, learning_bytes
 from tutelage.models.pretrained import free_bytes
 from tutelage.runs.checkpoints import Stateful
 from tutelage.runs.progress import ProgressSettings
@@ -72,7 +72,7 @@ class DryRun(Run):
         holders = {"policy": policy, "reference": models.reference, "critic": models.critic, "reward": score}
         sizes = bytes_by_holder(**holders, held_out=getattr(task, "held_out", None))
         parameters = [each for group in learner.parameters.values() for each in group]
-        learning, kept = learning_bytes(parameters), estimated_activations(policy, learner.tokens_at_once)
+        learning, kept = learning_bytes(parameters), activation_bytes(policy.model, learner.tokens_at_once)
         free, learned = free_bytes(self.device), sum(each.numel() for each in parameters)
         weights = ", ".join(f"{name} {in_gib(size)}" for name, size in sizes.items() if size or name == "policy")
         tell("weights", f"{in_gib(sum(sizes.values()))}: {weights} (what is shared is counted once)")
@@ -201,12 +201,6 @@ def number_of_trainings(job: Any) -> int:
     """Reward models of an ensemble are trained one after the other, unless they share a trunk."""
     ensemble = getattr(job, "ensemble", None)
     return 1 if ensemble is None or ensemble.shared_trunk else max(1, ensemble.members)
-
-
-def estimated_activations(policy: Any, tokens: int) -> int:
-    """By the shapes of the model, before anything was computed; 0 where its config does not say them."""
-    config = getattr(getattr(policy, "model", None), "config", None)
-    return 0 if config is None else activation_bytes(config.get_text_config(), tokens)
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -17,8 +17,7 @@ def fit(
     codec: Codec, prompt: str, response: str, limit: int | None, *, ended: bool = True
 ) -> tuple[list[int], list[int], bool]:
     """(prompt tokens, response tokens, whether anything was cut), at most `limit` together (None: as they are).
-
-    ended: whether the reply ended by itself, so that the end of sequence stands behind it
+    ended: whether the end of sequence stands behind the reply
 
     The oldest turns of the prompt go first, then the front of what is left, up to the end of a letter; the reply's end
     always stays, since that is where a reward model reads its score.

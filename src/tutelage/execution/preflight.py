@@ -10,7 +10,7 @@ Nothing that is checked is changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +27,6 @@ from tutelage.environments.language import Language
 from tutelage.execution.exact_parity import in_full_precision
 from tutelage.formulas.parity import MEAN_ROUNDINGS, ParityGap, parity_gap
 from tutelage.models.causality import loaded_as, log_probs_of
-from tutelage.models.memory import activation_bytes, learning_bytes
 from tutelage.models.pretrained import free_bytes
 from tutelage.policies.language import LanguagePolicy
 from tutelage.trajectory import ActorCritic, Batch, Key, LogProbs, Sampler, Score, TextEnvironment
@@ -178,9 +177,8 @@ def sampler_is_learner(flight: Flight, probe: Probe) -> Finding:
     batch = probe.batch
     said_BT = torch.zeros_like(batch.behaviour_log_probs_BT).masked_scatter(batch.mask_BT, probe.said["log_prob"])
     gap = parity_gap(said_BT, batch.behaviour_log_probs_BT, batch.mask_BT)
-    allowed = (
-        f"{flight.tolerance_nats:g}" if not flight.rounding else f"{MEAN_ROUNDINGS * flight.rounding:g} in the mean"
-    )
+    rounded = f"{MEAN_ROUNDINGS * flight.rounding:g} in the mean"
+    allowed = rounded if flight.rounding else f"{flight.tolerance_nats:g}"
     return Finding(
         gap.within(flight.tolerance_nats, flight.rounding),
         f"log-probs differ by {gap.mean:.2g} nats an action in the mean, {gap.largest:.2g} at most (allowed {allowed})",
@@ -387,16 +385,26 @@ def reward_is_not_constant(flight: Flight, probe: Probe) -> Finding:
 
 
 def memory_suffices(flight: Flight, probe: Probe) -> Finding:
-    """Weights that learn four times over (gradients, two moments), and what a micro-batch keeps for its gradient."""
+    """What learning adds to the weights that are there already, and what a micro-batch keeps for its gradient."""
     module = flight.actor_critic if isinstance(flight.actor_critic, nn.Module) else flight.policy
-    kept = activation_bytes(flight.policy.model.config.get_text_config(), flight.tokens_at_once)
-    needed = learning_bytes(module.parameters()) + kept  # the weights themselves are there already
+    needed = learning_bytes(module.parameters()) + activation_bytes(flight.policy.model, flight.tokens_at_once)
     free = free_bytes(next(module.parameters()).device)
     return Finding(
         needed < free,
         f"about {needed / 2**30:.2f} GiB needed, {free / 2**30:.2f} GiB free",
         "lower --tokens-at-once, train a LoRA adapter (--lora-rank), or take a smaller model",
     )
+
+
+def learning_bytes(parameters: Iterable[Tensor]) -> int:
+    """Gradients, two moments, and copies in fp32 of weights below it, of the weights that learn."""
+    return sum((12 + 4 * (each.element_size() < 4)) * each.numel() for each in parameters if each.requires_grad)
+
+
+def activation_bytes(model: Any, tokens: int) -> int:
+    """By the shapes of a language model: what a micro-batch of so many tokens keeps for its gradient at most, fp32."""
+    config = model.config.get_text_config()
+    return tokens * (34 * config.hidden_size * config.num_hidden_layers + 3 * config.vocab_size) * 4
 
 
 CHECKS: dict[str, Check] = {

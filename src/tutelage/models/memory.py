@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from tutelage.data.errors import InputError
 from tutelage.models.dtypes import NAMES, weight_files
 
-KEPT_WIDTHS = 34  # activations that a layer keeps for its gradient, in multiples of its width (Korthikanti et al. 2022)
-KEPT_LOGITS = 3  # copies of a token's logits while its loss is differentiated
-MOMENTS = 12  # bytes of a weight that learns: gradient and AdamW's two moments, fp32
 INTEGERS = {"I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2}  # bytes an element; others: 1
 
 
@@ -44,17 +38,6 @@ def refuse_larger_than_memory(name: str, dtype: torch.dtype | str, available: in
         f"{name}: its weights take {needed / 2**30:.2f} GiB of memory, and {available / 2**30:.2f} GiB are available. "
         f"Free some{advice}, or take a smaller model."
     )
-
-
-def activation_bytes(config: Any, tokens: int) -> int:
-    """What a micro-batch of so many tokens keeps for its gradient at most, fp32. config: of the text model"""
-    return tokens * (KEPT_WIDTHS * config.hidden_size * config.num_hidden_layers + KEPT_LOGITS * config.vocab_size) * 4
-
-
-def learning_bytes(parameters: Iterable[Tensor]) -> int:
-    """Gradients, moments, and copies in fp32 of weights below it, of those that learn."""
-    learning = [each for each in parameters if each.requires_grad]
-    return sum((MOMENTS + (4 if each.element_size() < 4 else 0)) * each.numel() for each in learning)
 
 
 def _safetensors_bytes(path: str, dtype: torch.dtype | str) -> int:

@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ from tutelage.models.adapters import (
 from tutelage.models.causality import first_line, refuse_non_causal, refuse_non_causal_lm, remember_as_loaded
 from tutelage.models.classifiers import OURS, score_class
 from tutelage.models.dtypes import Dtype, dtype_to_load, restore_dtypes, rounding_of, run_in_mixed_dtypes
-from tutelage.models.memory import refuse_larger_than_memory
 from tutelage.models.trunk import last_states
 
 
@@ -358,13 +358,11 @@ def _weights(load: Any, name: str, what: str, trust: Trust, may_lack: tuple[str,
     they would be drawn at random without a word. may_lack: beginnings of names whose weights start fresh."""
     refuse_pickles(name, trust)
     dtype, of_tensors = dtype_to_load(trust.dtype, name)
-    refuse_larger_than_memory(name, dtype, free_bytes(torch.device("cpu")))
+    import_module("tutelage.models.memory").refuse_larger_than_memory(name, dtype, free_bytes(torch.device("cpu")))
     options |= {"dtype": dtype, "use_safetensors": None if trust.trust_pickles else True}
     model, info = _loaded(load, name, what, trust, output_loading_info=True, **options)
     if model.config.model_type == "rwkv":
-        model.config.rescale_every = (
-            0  # for fp16 only; in evaluation mode it divides weights, and they would be saved so
-        )
+        model.config.rescale_every = 0  # for fp16 only; in evaluation mode the weights are divided, and saved so
     mismatched = {str(each[0]) for each in info.get("mismatched_keys") or ()}
     missing = sorted(key for key in {*info["missing_keys"], *mismatched} if not key.startswith(may_lack or ("\n",)))
     if missing:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from operator import itemgetter
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import Codec
+from tutelage.formulas import uncertainty
 from tutelage.models.pretrained import (
     NOTHING,
     Trust,
@@ -21,20 +27,37 @@ from tutelage.models.pretrained import (
     reads_tokens_in_order,
     reward_model_config,
 )
-from tutelage.rewards.ensemble import CombinedScore, is_ensemble
+from tutelage.models.trunk import Numerics
+from tutelage.rewards.ensemble import Combine, CombinedScore, Ensemble, is_ensemble, load_ensemble
 from tutelage.rewards.functions import load_reward, names_function, refuse_bare_module
 from tutelage.rewards.language import Heads, RewardModel, TextClassifier, TextScore
-from tutelage.rewards.opinions import Judging, opinions, refuse_rules, refuse_several
 from tutelage.rewards.rules import RuleScore, read_rules
-from tutelage.rewards.text_scores import RetokenizedScore, TextScorer
 from tutelage.trajectory import Score
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How several opinions become one score."""
+
+    combine: Literal["mean", "minimum", "uwo"] = "mean"
+    """What the members of an ensemble (or the rules) say together: uwo is mean - coefficient * variance."""
+    uncertainty_coefficient: float = 1.0
+    """Of uwo, in 1/score: what a unit of the members' variance costs."""
+    rules: str | None = None
+    """Rules that --reward, a classifier of rules, judges by: a text file, one a line."""
+
+    @property
+    def combined(self) -> Callable[[Tensor], Tensor]:
+        """[M, B] -> [B]."""
+        weighted = partial(uncertainty.uncertainty_weighted, coefficient=self.uncertainty_coefficient)
+        return {"mean": uncertainty.mean, "minimum": uncertainty.worst_case, "uwo": weighted}[self.combine]
 
 
 def refuse_unusable(reward: str, judging: Judging = Judging(), flag: str = "--reward") -> None:
     """What can be said of a reward before any model is loaded: InputError where it cannot score."""
     if names_function(reward):
-        refuse_rules(reward, judging)
-        refuse_several(reward, judging)
+        _refuse_rules(reward, judging)
+        _refuse_several(reward, judging)
         load_reward(reward, flag)
     else:
         refuse_bare_module(reward, flag)
@@ -49,33 +72,15 @@ def scorer(
         return TextScore(load_reward(reward), codec, f"the reward function {reward}"), None
     read = text_classifier(reward, device, trust)
     if read is not None:
-        refuse_rules(reward, judging)
-        refuse_several(reward, judging)
+        _refuse_rules(reward, judging)
+        _refuse_several(reward, judging)
         return TextScore(read, codec, f"the reward model {reward}"), None
     if not same_tokens(load_tokenizer(reward, trust), codec.tokenizer):
-        return _through_text(reward, codec, device, judging, trust), None
+        return import_module("tutelage.rewards.text_scores").through_text(reward, codec, device, judging, trust), None
     if judging.rules:
         return _by_rules(reward, codec, device, judging, trust), None
     model, combine = opinions(reward, device, judging, trust=trust)
     return CombinedScore(model, combine), one_label(model.models[0])
-
-
-def _through_text(reward: str, codec: Codec, device: torch.device, judging: Judging, trust: Trust) -> RetokenizedScore:
-    """A reward model whose tokenizer is not the policy's: it scores the texts, in its own tokens, and says so."""
-    if judging.rules:
-        raise InputError(
-            f"--rules {judging.rules}: --reward {reward} has another tokenizer than the policy. A classifier of rules "
-            "reads the policy's own tokens: train it from the policy's model (reward-model --by-rule)."
-        )
-    scorer = TextScorer.load(reward, device, WHOLE, judging=judging, trust=trust)
-    print(
-        f"--reward {reward} has another tokenizer than the policy: it scores the texts of prompt and reply, in its own "
-        "tokens, and no value model starts from it."
-    )
-    return RetokenizedScore(scorer, codec, f"the reward model {reward}")
-
-
-WHOLE = 10**9  # tokens that a text may have; the reward model's own limit still cuts it
 
 
 def text_classifier(reward: str, device: torch.device, trust: Trust = NOTHING) -> TextClassifier | None:
@@ -94,6 +99,31 @@ def same_tokens(reward: PreTrainedTokenizerBase, policy: PreTrainedTokenizerBase
     return all(theirs.get(token) == number for token, number in ours.items()) and (
         {*theirs} - {*ours} <= {str(reward.pad_token)}
     )
+
+
+def opinions(
+    reward: str,
+    device: torch.device,
+    judging: Judging = Judging(),
+    numerics: Numerics = Numerics(),
+    trust: Trust = NOTHING,
+) -> tuple[Ensemble, Combine]:
+    """(the reward models of a folder, how they become one score)."""
+    _refuse_rules(reward, judging)
+    if is_ensemble(reward):
+        return load_ensemble(reward, device, numerics, trust), judging.combined
+    config = reward_model_config(reward, trust)
+    if not reads_tokens_in_order(reward, config):
+        raise InputError(
+            f"{reward} is no causal trunk with a linear score ({', '.join(config.architectures or ('unknown',))}), "
+            "which is needed here. As --reward of ppo, best-of-n and evaluate it works: there it reads whole texts."
+        )
+    if getattr(config, "score_reads", "") == "rule":
+        raise InputError(f"--reward {reward} is a classifier of rules: say with --rules FILE which ones it judges by.")
+    _refuse_several(reward, judging)
+    heads = getattr(config, "score_heads", ["score"])
+    model = Heads(load_sequence_classifier(reward, device, len(heads), trust), numerics)
+    return Ensemble([model]), itemgetter(0)
 
 
 def _by_rules(reward: str, codec: Codec, device: torch.device, judging: Judging, trust: Trust) -> RuleScore:
@@ -123,3 +153,16 @@ def one_label(model: Heads) -> Any:
     classifier.score, classifier.num_labels, classifier.config.num_labels = head, 1, 1
     classifier.config.score_bias = float(share_H @ model.bias_H)
     return classifier
+
+
+def _refuse_several(reward: str, judging: Judging) -> None:
+    if judging.combine != "mean":
+        raise InputError(
+            f"--combine {judging.combine} needs several opinions, and --reward {reward} is one: give an ensemble "
+            "(reward-model --members 5)."
+        )
+
+
+def _refuse_rules(reward: str, judging: Judging) -> None:
+    if judging.rules:
+        raise InputError(f"--rules {judging.rules}: --reward {reward} is not judged by rules here.")

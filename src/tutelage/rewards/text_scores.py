@@ -16,10 +16,11 @@ from tutelage.data.truncate import fit
 from tutelage.models.pretrained import NOTHING, Trust, context_tokens, load_tokenizer
 from tutelage.models.trunk import Numerics
 from tutelage.rewards.ensemble import Combine, Ensemble
-from tutelage.rewards.opinions import Judging, opinions
+from tutelage.rewards.scoring import Judging, opinions
 from tutelage.trajectory import Batch, parts_by_length
 
 TOKENS_AT_ONCE = 16384
+WHOLE = 10**9  # tokens that a text may have; the reward model's own limit still cuts it
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,23 @@ class RetokenizedScore:
         if wrong is not None:
             raise InputError(f"{self.name} gave {scores_B[wrong]} for {pairs[wrong][1][:80]!r}; expected a number.")
         return batch.at_last_action(torch.tensor(scores_B, dtype=torch.float32, device=batch.mask_BT.device))
+
+
+def through_text(
+    reward: str, codec: Codec, device: torch.device, judging: Judging = Judging(), trust: Trust = NOTHING
+) -> RetokenizedScore:
+    """The score of a reward model whose tokenizer is not the policy's. Prints that it reads texts."""
+    if judging.rules:
+        raise InputError(
+            f"--rules {judging.rules}: --reward {reward} has another tokenizer than the policy. A classifier of rules "
+            "reads the policy's own tokens: train it from the policy's model (reward-model --by-rule)."
+        )
+    scorer = TextScorer.load(reward, device, WHOLE, judging=judging, trust=trust)
+    print(
+        f"--reward {reward} has another tokenizer than the policy: it scores the texts of prompt and reply, in its own "
+        "tokens, and no value model starts from it."
+    )
+    return RetokenizedScore(scorer, codec, f"the reward model {reward}")
 
 
 def label(name: str) -> str:

@@ -293,11 +293,8 @@ class Run:
         """Around work on this run: where Ctrl-C or another exception ends it, state.json says so (`interrupted`)."""
         try:
             yield
-        except KeyboardInterrupt:
-            self.interrupted()
-            raise
         except BaseException as error:
-            self.interrupted(error)
+            self.interrupted(None if isinstance(error, KeyboardInterrupt) else error)
             raise
 
     def step_count(self) -> int:

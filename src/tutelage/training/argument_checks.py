@@ -50,10 +50,8 @@ def refuse_wrong_numbers(algorithm: Algorithm, config: Any) -> None:
     for name in (*needed_settings(algorithm), *(("samples",) if hasattr(config, "samples") else ())):
         value = getattr(config, name)
         if name in ("learning_rate", "value_learning_rate", "max_grad_norm"):
-            fits, expected = (
-                isinstance(value, (int, float)) and not math.isnan(value) and value >= 0,
-                "a number, 0 or more",
-            )
+            fits = isinstance(value, (int, float)) and not math.isnan(value) and value >= 0
+            expected = "a number, 0 or more"
         else:
             fits, expected = isinstance(value, Integral), "a whole number"
         if not fits:

@@ -12,7 +12,7 @@ from tutelage.execution.preflight import PROBE_EPISODES, Finding, Flight, prefli
 from tutelage.execution.ranks import agree_to_stop, is_main_rank, rank_0_decides
 from tutelage.runs.files import write_json
 from tutelage.runs.run import Run
-from tutelage.training.critics import with_values
+from tutelage.training.models import with_values
 from tutelage.trajectory import Batch, Key, Task
 
 PARITY_TOLERANCE_NATS = 1e-3  # of settings that name none
@@ -59,10 +59,8 @@ class KeyedSampler:
         if not isinstance(batch, Batch):
             raise InputError(f"the sampler {name} gave {type(batch).__name__}; expected a tutelage.trajectory.Batch.")
         if list(batch.keys) != list(keys):
-            given, expected = len(batch.keys), len(keys)
-            which = (
-                f"{given} episodes for {expected} keys" if given != expected else f"other keys than the {given} given"
-            )
+            drawn, asked = len(batch.keys), len(keys)
+            which = f"{drawn} episodes for {asked} keys" if drawn != asked else f"other keys than the {drawn} given"
             raise InputError(f"the sampler {name} gave {which}; expected one episode for each key, in their order.")
         return batch
 

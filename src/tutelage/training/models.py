@@ -16,7 +16,7 @@ from tutelage.policies.language import Frozen, LanguagePolicy, SeparateCritic, S
 from tutelage.runs.run import Run
 from tutelage.training.engine import Engine
 from tutelage.training.speaker import Speaker
-from tutelage.trajectory import ActorCritic, LogProbs, Sampler
+from tutelage.trajectory import ActorCritic, Batch, Evaluation, LogProbs, Sampler
 
 Groups = Mapping[str, tuple[list[nn.Parameter], float]]
 """Name of a group of parameters -> (its parameters, its learning rate)."""
@@ -108,3 +108,20 @@ def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic 
     if classifier is None:
         return SharedCritic(policy)
     return SeparateCritic(policy, ValueModel(copy.deepcopy(classifier).requires_grad_(True), policy.numerics))
+
+
+def with_values(models: Models) -> ActorCritic:
+    """The critic, or the policy with V ≡ 0 where the algorithm has none."""
+    return models.critic if models.critic is not None else WithoutCritic(models.policy)
+
+
+class WithoutCritic:
+    """An `ActorCritic` of a policy alone: log-probs and entropies are its own, every value is 0."""
+
+    def __init__(self, policy: LanguagePolicy) -> None:
+        self.policy = policy
+
+    def __call__(self, batch: Batch) -> Evaluation:
+        log_probs_BT, entropy_BT = self.policy.evaluate(self.policy.states(batch), batch)
+        values_BS = log_probs_BT.new_zeros((len(batch), batch.mask_BT.shape[1] + 1))
+        return Evaluation(log_probs_BT, entropy_BT, values_BS, self.policy.numerics.rounding)

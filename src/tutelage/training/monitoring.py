@@ -13,7 +13,7 @@ from tutelage.evaluation.diversity import alike
 from tutelage.policies.language import LanguagePolicy
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callbacks
-from tutelage.training.critics import with_values
+from tutelage.training.models import with_values
 from tutelage.training.probe import Probe, probe_keys, steps_between
 from tutelage.training.token_rows import with_tokens
 from tutelage.trajectory import Batch, Task, in_parts, parts_by_length

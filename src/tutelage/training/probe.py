@@ -16,9 +16,7 @@ from tutelage.trajectory import ActorCritic, Key, LogProbs, Sampler, Score, Text
 PROMPTS = 4
 PROBE_STEP = 2**32 - 128  # no training step: its random streams are its own, and the same ones every time
 SHARE = 0.02  # of the time of all steps that the probe may take
-COST = (
-    1.5  # seconds of an episode of the probe over those of one that is learned from, whose batch is larger (measured)
-)
+COST = 1.5  # seconds of an episode of the probe over those of one that is learned from, in a larger batch (measured)
 
 
 @dataclass(frozen=True)

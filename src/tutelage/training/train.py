@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from tutelage.algorithms.algorithm import Algorithm, LearnsFrom
@@ -19,7 +20,6 @@ from tutelage.formulas import schedule
 from tutelage.runs.run import Run
 from tutelage.training.argument_checks import CheckedScore, read_steps, read_total, refuse_unfit, refuse_wrong_types
 from tutelage.training.callbacks import Callbacks
-from tutelage.training.disk_space import refuse_full_disk
 from tutelage.training.engine import LOCAL, Engine
 from tutelage.training.episode_keys import prompt_keys
 from tutelage.training.first_checks import check_first
@@ -65,7 +65,7 @@ def train(
         algorithm.refuse(config, task)
     with run.mark_if_stopped():
         parts = prepare(algorithm, config, task, models, engine)
-        refuse_full_disk(parts.models, config, run)
+        import_module("tutelage.training.disk_space").refuse_full_disk(parts.models, config, run)
         run.begin_training(task, parts.models)
         if parts.sampler is not None:
             parts, task = ready_to_act(algorithm, config, task, parts, callbacks, run)

@@ -57,12 +57,10 @@ SAMPLES = "a list of mappings, such as {'prompt': ..., 'response': ..., 'score':
 
 def refuse_unfit_look(look: Any) -> None:
     """InputError where it cannot be called with a step, a batch and its scores."""
-    expected = "expected a function of (step, batch, score_BT), or None"
-    if not callable(look):
-        raise InputError(f"the callbacks' look is {look!r:.80}; {expected}.")
     try:
         signature(look).bind(0, None, None)
     except TypeError as error:
-        raise InputError(f"the callbacks' look cannot be called so: {error}; {expected}.") from error
+        told = f"the callbacks' look is {look!r:.80} ({error})"
+        raise InputError(f"{told}; expected a function of (step, batch, score_BT), or None.") from error
     except ValueError:  # some built-in callables have no signature
         pass

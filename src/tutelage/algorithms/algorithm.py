@@ -42,6 +42,7 @@ class Algorithm:
     anneal: (update, total updates) -> multiplier of the learning rates, after any warm-up
     warm_up: config -> updates of warm-up; None leaves it to the models
     refuse: (config, task) -> InputError where they contradict each other, before anything is prepared
+    fit: (config, models) prepares the models, before learner and sampler are made: layers that do not learn, say
 
     All settings have `learning_rate`, `max_grad_norm` and `tokens_at_once`; those of an algorithm that acts `steps`,
     `trajectories` (episodes a step) and `seed`, too; with a critic `value_learning_rate`.
@@ -57,6 +58,7 @@ class Algorithm:
     anneal: Callable[[int, int], float] = schedule.linear
     warm_up: Callable[[Any], int] | None = None
     refuse: Callable[[Any, Any], None] | None = None
+    fit: Callable[[Any, Any], None] | None = None
 
     def __post_init__(self) -> None:
         for name in ("page", "total_updates", "anneal"):

@@ -172,7 +172,8 @@ def aimed(
     )
     return targets, {
         **described(batch, score_BT, kl_BT),
-        **targets_described(batch, score_BT, advantages_BT, returns_BT),
+        **targets_described(batch, score_BT, advantages_BT),
+        "return_deviation": float(masked.variance(returns_BT, batch.mask_BT)) ** 0.5,
         "sampler_gap_nats": gap.largest,
         "sampler_gap_mean_nats": gap.mean,
         "entropy_nats": float(masked.mean(old.entropy_BT, batch.mask_BT)),
@@ -267,7 +268,7 @@ def described(batch: Batch, score_BT: Tensor, kl_BT: Tensor) -> dict[str, float]
     }
 
 
-def targets_described(batch: Batch, score_BT: Tensor, advantages_BT: Tensor, returns_BT: Tensor) -> dict[str, float]:
+def targets_described(batch: Batch, score_BT: Tensor, advantages_BT: Tensor) -> dict[str, float]:
     """What a doctor asks: the scales of what is learned from, and whether it points where the score does."""
     paid_B = (score_BT + batch.rewards_BT).sum(dim=1)
     _, counts = paid_B.round(decimals=6).unique(return_counts=True)
@@ -277,7 +278,6 @@ def targets_described(batch: Batch, score_BT: Tensor, advantages_BT: Tensor, ret
         "length_score_correlation": correlation(batch.mask_BT.sum(dim=1), paid_B),
         "score_advantage_correlation": correlation(paid_B, pushed_B),
         "advantage_deviation": float(masked.variance(advantages_BT, batch.mask_BT)) ** 0.5,
-        "return_deviation": float(masked.variance(returns_BT, batch.mask_BT)) ** 0.5,
     }
 
 

@@ -49,6 +49,29 @@ VERBS = {
         "runs/reward-model",
     ),
     "ppo": Verb("optimise a policy against a reward", _recipe("commands.ppo", "PPOJob", "ppo_job"), "runs/ppo"),
+    "ppo-ptx": Verb(
+        "PPO that keeps a text likely, too (InstructGPT)",
+        _recipe("commands.ppo_ptx", "PPOPTXJob", "ppo_ptx_job"),
+        "runs/ppo-ptx",
+    ),
+    "a2c": Verb(
+        "advantage actor-critic with a KL in the loss (GopherCite)",
+        _recipe("commands.a2c", "A2CJob", "a2c_job"),
+        "runs/a2c",
+    ),
+    "nlpo": Verb(
+        "PPO that samples under a mask from an earlier policy (RL4LMs)",
+        _recipe("commands.nlpo", "NLPOJob", "nlpo_job"),
+        "runs/nlpo",
+    ),
+    "rloo": Verb(
+        "REINFORCE with a leave-one-out baseline", _recipe("commands.rloo", "RLOOJob", "rloo_job"), "runs/rloo"
+    ),
+    "grpo": Verb(
+        "replies compared within their group, without a critic",
+        _recipe("commands.grpo", "GRPOJob", "grpo_job"),
+        "runs/grpo",
+    ),
     "dpo": Verb("learn from pairs without a reward model", _recipe("commands.dpo", "DPOJob", "dpo_job"), "runs/dpo"),
     "kto": Verb(
         "learn from single replies that are good or bad", _recipe("commands.kto", "KTOJob", "kto_job"), "runs/kto"

@@ -21,6 +21,7 @@ from tutelage.runs.outcome import is_begun
 Kind = Literal["ppo", "reward model", "supervised", "labels", "other"]
 SETTINGS_OF = {"ppo": "ppo", "reward model": "reward_model", "supervised": "sft"}
 DOTTED = {*SETTINGS_OF.values(), "reward", "teacher"}  # groups whose flags begin with their name
+OTHER_NAMES = {"kl_coefficient": "beta", "clip_range": "epsilon"}  # of PPO's settings, in other algorithms
 LARGEST = 1e100  # beyond it a number is as good as any other, and its square still is one
 
 
@@ -54,7 +55,7 @@ class Stage:
 
     def setting(self, name: str, otherwise: float) -> float:
         """A number among the settings of its algorithm."""
-        value = self.settings.get(name)
+        value = self.settings.get(self._named(name))
         return number(value) if isinstance(value, (int, float)) else otherwise
 
     @property
@@ -74,7 +75,12 @@ class Stage:
 
     def flag(self, name: str) -> str:
         """What a setting of its algorithm is called on the command line."""
-        return f"--{self.prefix}{name}".replace("_", "-")
+        return f"--{self.prefix}{self._named(name)}".replace("_", "-")
+
+    def _named(self, name: str) -> str:
+        """What this run's algorithm calls a setting of PPO."""
+        other = OTHER_NAMES.get(name, name)
+        return other if name not in self.settings and other in self.settings else name
 
     def texts(self, key: str = "response") -> list[tuple[int, str]]:
         """(step, text) of the samples, in their order; a probe's, alike by design, only where there are no others."""

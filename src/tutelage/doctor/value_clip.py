@@ -14,7 +14,8 @@ STUCK = 0.3  # share of values at the clip, in the later half
 
 def examine(stage: Stage, run: Chart) -> Sign | None:
     returns, clip = stage.series("return_deviation"), stage.setting("value_clip_range", 0.2)
-    if len(returns) < FEWEST:
+    unclipped = bool(stage.settings) and "value_clip_range" not in stage.settings  # A2C clips no values
+    if len(returns) < FEWEST or unclipped:
         return None
     scale = float(np.median(returns.later_half()))
     clipped = stage.series("value_clipped_fraction")

@@ -22,17 +22,7 @@ from tutelage.execution.decoding import Decoder, Rereading, agrees, decoder_of, 
 from tutelage.formulas import sampling
 from tutelage.models.pretrained import context_tokens
 from tutelage.policies.language import LanguagePolicy
-from tutelage.trajectory import (
-    Batch,
-    Environment,
-    Episode,
-    Finish,
-    Key,
-    Step,
-    Trajectory,
-    Turn,
-    padded,
-)
+from tutelage.trajectory import Batch, Environment, Episode, Finish, Key, Step, Trajectory, Turn, padded
 
 Allowed = Callable[[Sequence[int], Sequence[int]], Tensor | None]
 """(all tokens so far, those of this turn) -> [V] bool, the tokens that may come next, or None for every token."""
@@ -264,10 +254,10 @@ class NativeSampler:
         return tokens_B, log_probs_B, None if support_BV is None else sampling.pack(support_BV)
 
     def _support(self, logits_BV: Tensor, rows: Sequence[Row]) -> Tensor | None:
-        settings = self.settings
-        if self.allowed is None and not settings.cuts_off:
+        settings, mask_BV = self.settings, self.policy.masking(rows) if self.policy.masking else None
+        if self.allowed is None and mask_BV is None and not settings.cuts_off:
             return None
-        support_BV = torch.ones_like(logits_BV, dtype=torch.bool)
+        support_BV = torch.ones_like(logits_BV, dtype=torch.bool) if mask_BV is None else mask_BV.clone()
         for place, row in enumerate(rows):
             may = self.allowed(row.tokens, row.turn) if self.allowed else None
             if may is not None:
@@ -284,11 +274,7 @@ class NativeSampler:
 
 
 def begun(
-    environment: Environment,
-    keys: Sequence[Key],
-    seed: int,
-    vocabulary: int | None = None,
-    context: int | None = None,
+    environment: Environment, keys: Sequence[Key], seed: int, vocabulary: int | None = None, context: int | None = None
 ) -> list[Row]:
     """One episode for every key, before its first action."""
     rows = []

@@ -6,16 +6,25 @@ import torch
 from torch import Tensor
 
 
-def clipped(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """max(−A ρ, −A clip(ρ, 1 ± clip_range)), ρ = exp(log_probs − old_log_probs) (Schulman et al. 2017, eq. 7)."""
+def clipped(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float, clip_high: float | None = None
+) -> Tensor:
+    """max(−A ρ, −A clip(ρ, 1 − clip_range, 1 + clip_high)), ρ = exp(log_probs − old_log_probs) (Schulman et al. 2017,
+    eq. 7). clip_high: the upper range where it differs (Yu et al. 2025, DAPO, eq. 10); None is clip_range."""
     ratio = (log_probs - old_log_probs).exp()
-    return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip_range, 1 + clip_range))
+    return torch.maximum(-advantages * ratio, -advantages * _within(ratio, clip_range, clip_high))
 
 
-def clipped_indicator(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
+def clipped_indicator(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float, clip_high: float | None = None
+) -> Tensor:
     """1.0 where the clipped branch is the larger one and the term has no gradient; its mean: the clip fraction."""
     ratio = (log_probs - old_log_probs).exp()
-    return (-advantages * ratio.clamp(1 - clip_range, 1 + clip_range) > -advantages * ratio).float()
+    return (-advantages * _within(ratio, clip_range, clip_high) > -advantages * ratio).float()
+
+
+def _within(ratio: Tensor, clip_range: float, clip_high: float | None) -> Tensor:
+    return ratio.clamp(1 - clip_range, 1 + (clip_range if clip_high is None else clip_high))
 
 
 def clipped_value(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float) -> Tensor:

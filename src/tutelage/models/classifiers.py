@@ -116,11 +116,7 @@ class ScoreHead:
         model.post_init()
 
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        **kwargs: Any,
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any
     ) -> SequenceClassifierOutputWithPast:
         """[B, labels] scores at the last token of each row that is not padding, as transformers' classes give them."""
         model: Any = self

@@ -39,13 +39,7 @@ class _Said(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        states: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        actions: Tensor,
-        temperature: float,
-        learns: bool,
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, actions: Tensor, temperature: float, learns: bool
     ) -> tuple[Tensor, Tensor]:
         log_probs = torch.empty(len(states), dtype=torch.float32, device=states.device)
         entropy = torch.full_like(log_probs, torch.nan)

@@ -130,12 +130,7 @@ def load_adapter_to_train(name: str, rank: int, device: torch.device | str = "cp
 
 
 def load_sequence_classifier(
-    name: str,
-    device: torch.device | str = "cpu",
-    labels: int = 1,
-    trust: Trust = NOTHING,
-    *,
-    fresh_head: bool = False,
+    name: str, device: torch.device | str = "cpu", labels: int = 1, trust: Trust = NOTHING, *, fresh_head: bool = False
 ) -> Any:
     """A reward model: a causal trunk below a linear `score` of so many labels.
 

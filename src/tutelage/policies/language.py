@@ -7,6 +7,7 @@ mask to get wrong, and positions count from 0. The language-model head runs on t
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -26,9 +27,14 @@ from tutelage.models.length_limits import rotary_length
 from tutelage.models.trunk import Numerics, last_states, trunk
 from tutelage.trajectory import Batch, Evaluation
 
+Masking = Callable[[Sequence[Any]], Tensor | None]  # running episodes -> [rows, V] bool of what may come; None: all
+
 
 class LanguagePolicy(nn.Module):
-    """π(a_t|s_t) = softmax(logits(s_t) / temperature): the one temperature of sampling, old, new and reference."""
+    """π(a_t|s_t) = softmax(logits(s_t) / temperature): the one temperature of sampling, old, new and reference.
+
+    masking: what its sampler may choose from, where an algorithm restricts it (NLPO); kept as the batch's `support`
+    """
 
     def __init__(self, model: Any, temperature: float = 1.0, numerics: Numerics = Numerics()) -> None:
         super().__init__()
@@ -36,6 +42,7 @@ class LanguagePolicy(nn.Module):
             raise ValueError(f"temperature is {temperature}, expected more than 0 (a greedy policy has no log-probs)")
         self.model = kernels().accelerate(model)
         self.temperature, self.numerics = temperature, numerics
+        self.masking: Masking | None = None
         self.rotary_length = rotary_length(model)
         self.weight_rounding = rounding_of(model)
 
@@ -164,12 +171,12 @@ class Frozen:
         self._has_adapter = hasattr(policy.model, "disable_adapter") and not has_learned(policy.model)
         self.policy = policy if self._has_adapter else frozen_copy(policy)
 
-    def _base(self) -> AbstractContextManager[Any]:
+    def base(self) -> AbstractContextManager[Any]:
         return self.policy.model.disable_adapter() if self._has_adapter else nullcontext()
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
-        with self._base():
+        with self.base():
             return self.policy.log_probs(batch)
 
 

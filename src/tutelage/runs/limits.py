@@ -17,7 +17,8 @@ COUNTS = {  # 1 is the least; 0 where it is the default and means something else
     *("demonstrations", "evaluation_prompts", "evaluation_episodes", "ppo_prompts", "frontier_prompts", "pool"),
     *("frontier_samples", "normalise_samples", "normalise_new_tokens", "width", "widths", "layers", "games"),
     *("attempts", "most_placements", "most_steps", "sarsa_games", "sarsa_tuning_seeds", "ppo_steps", "updates"),
-    *("reward_model_updates", "evaluate_every", "patience"),
+    *("reward_model_updates", "evaluate_every", "patience", "samples", "max_completion_length"),
+    *("min_tokens_to_keep", "mask_every", "ptx_batch_size"),
 }
 NOT_NEGATIVE = {
     *(
@@ -31,13 +32,24 @@ NOT_NEGATIVE = {
         "value_weight",
     ),
     *("stop_at_peak", "uncertainty_coefficient", "best_quarter_steps", "further_seeds", "stale_versions", "wait_s"),
-    *("answer_seconds", "margin_scale", "l2", "first_updates", "checkpoint_seconds"),
+    *("answer_seconds", "margin_scale", "l2", "first_updates", "checkpoint_seconds", "beta", "ptx_coefficient"),
 }
 ABOVE_ZERO = {
     *("temperature", "clip_range", "value_clip_range", "kl_target_nats", "kl_horizon", "max_grad_norm", "top_p"),
-    "parity_tolerance_nats",
+    *("parity_tolerance_nats", "epsilon", "epsilon_high", "mask_top_p"),
 }
-SHARES = {"gamma", "gae_lambda", "error_fraction", "uniform_fraction", "against_first", "half_rate_fraction", "top_p"}
+SHARES = {
+    "gamma",
+    "gae_lambda",
+    "error_fraction",
+    "uniform_fraction",
+    "against_first",
+    "half_rate_fraction",
+    "top_p",
+    "alpha",
+    "frozen_layers",
+    "mask_top_p",
+}
 
 
 def refuse_impossible_numbers(job: Any) -> None:

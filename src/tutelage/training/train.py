@@ -87,6 +87,8 @@ def prepare(
     rates: update -> multiplier of the learning rates, in the place of the algorithm's schedule
     """
     fitted = models.fitted_to(algorithm)
+    if algorithm.fit is not None:
+        algorithm.fit(config, fitted)
     sampler = fitted.make_sampler(engine, config.seed) if algorithm.learns_from is LearnsFrom.EPISODES else None
     if rates is None:
         warm_up = algorithm.warm_up(config) if algorithm.warm_up else type(models).warm_up

@@ -110,8 +110,8 @@ def prepare_acting(job: ActingJob, run: Run, held_out_reward: str = "") -> Actin
     environment, counts = environment_of(job, speaker, context_tokens(model))
     score, classifier = score_nothing, None
     if job.reward:
-        score, classifier = scorer(job.reward, codec, device, job.judging, job.trust)
-    held_out = scorer(held_out_reward, codec, device, trust=job.trust)[0] if held_out_reward else None
+        score, classifier = scorer(job.reward, codec, device, job.judging, job.trust, model)
+    held_out = scorer(held_out_reward, codec, device, trust=job.trust, policy=model)[0] if held_out_reward else None
     beside = Callbacks(first_episodes(codec), looked_back_at(job, codec, model, device))
     return Acting(speaker, Task(environment, score, held_out=held_out), classifier, beside, counts, device)
 

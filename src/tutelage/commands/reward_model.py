@@ -27,6 +27,8 @@ from tutelage.data.split import by_prompt, seen_fraction
 from tutelage.data.tokens import Codec, written
 from tutelage.data.truncate import fit
 from tutelage.execution.native import SamplingSettings
+from tutelage.models.adapters import find_adapter
+from tutelage.models.dtypes import refuse_fp16
 from tutelage.models.pretrained import (
     Trust,
     context_tokens,
@@ -37,6 +39,7 @@ from tutelage.models.pretrained import (
     refuse_missing_rows,
     reward_model_config,
 )
+from tutelage.models.reward_adapters import with_reward_lora
 from tutelage.models.trunk import Numerics
 from tutelage.policies.language import LanguagePolicy
 from tutelage.rewards.ensemble import Ensemble
@@ -96,6 +99,9 @@ class RewardModelJob:
     """Longest prompt and reply together: the oldest turns go first, then the front; the reply's end stays."""
     limit: int | None = None
     """Use only this many comparisons, in the order of a seeded shuffle of the prompts."""
+    lora_rank: int = 0
+    """Rank of a LoRA adapter on --model that learns instead of the weights, with the whole head; 0 trains the weights.
+    The folder is an adapter's, and `ppo --lora-rank` on the same --model keeps one copy of the weights for both."""
     keep_head: bool = False
     """Go on with the head of --model, which is a reward model already (a phase after preference-model pretraining)."""
     device: str = "auto"
@@ -133,6 +139,9 @@ def reward_model_job(job: RewardModelJob, run: Run) -> dict[str, Any]:
     heads = 2 if job.labels.auxiliary_axis else job.ensemble.members if job.ensemble.shared_trunk else 1
     classifier = load_sequence_classifier(job.model, device, heads, job.trust, fresh_head=not job.keep_head)
     refuse_missing_rows(classifier, codec.tokenizer, job.model)
+    if job.lora_rank:
+        refuse_fp16(classifier.parameters())
+        classifier = with_reward_lora(classifier, job.lora_rank)
     limit = min(job.max_tokens, context_tokens(classifier) or job.max_tokens)
     rows, report = asked_rows(job, codec, limit)
     how, learned, held_out = split(job, rows)
@@ -321,6 +330,11 @@ def _refuse_odd_combinations(job: RewardModelJob) -> None:
         and (job.ensemble.bootstrap or job.ensemble.shared_trunk),
         "--auxiliary-axis trains one model of two heads; leave out --members": many and bool(labels.auxiliary_axis),
         "--by-rule trains one classifier; leave out --members": many and labels.by_rule,
+        "--lora-rank trains one adapter; leave out --members, or give --shared-trunk": many
+        and bool(job.lora_rank)
+        and not job.ensemble.shared_trunk,
+        f"--lora-rank: {job.model} holds an adapter itself, and a new one stands on a whole model. Merge it first "
+        "(peft's merge_and_unload)": bool(job.lora_rank) and find_adapter(job.model) is not None,
         "--by-rule reads columns of its own; leave out --columns": labels.by_rule and bool(job.columns),
         "--keep-head goes on with one head; leave out --shared-trunk and --auxiliary-axis": job.keep_head
         and (job.ensemble.shared_trunk or bool(labels.auxiliary_axis)),

@@ -21,6 +21,10 @@ MERGE_TOLERANCE = 1e-3  # of the largest output
 MERGE_ROUNDINGS = 8.0  # of weights below fp32: torch.finfo(dtype).eps
 
 
+REWARD_SETTINGS = "reward_model.json"  # beside an adapter: what a whole reward model has in its config.json
+OF_REWARD_MODELS = ("score_bias", "score_heads", "score_reads")
+
+
 @dataclass(frozen=True)
 class Adapter:
     """What adapter_config.json says.
@@ -85,6 +89,20 @@ def _base(base: str, folder: Path, name: str) -> str:
             '"base_model_name_or_path" in adapter_config.json to where it is.'
         )
     return base
+
+
+def read_reward_settings(config: Any, name: str) -> Any:
+    """The config of a base model with what the folder of a reward model's adapter says beside it."""
+    path = Path(name).expanduser() / REWARD_SETTINGS
+    if path.is_file():
+        try:
+            settings = dict(json.loads(path.read_text(encoding="utf-8")))
+            torch.tensor(settings.get("score_bias", 0.0), dtype=torch.float32)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"{path} cannot be read: {first_line(error)}. `reward-model` writes it.") from error
+        for each in settings.keys() & set(OF_REWARD_MODELS):
+            setattr(config, each, settings[each])
+    return config
 
 
 def attach_adapter(model: Any, adapter: Adapter, *, trainable: bool) -> Any:

@@ -30,6 +30,7 @@ from tutelage.models.adapters import (
     attach_adapter,
     find_adapter,
     merge_adapter,
+    read_reward_settings,
     refuse_other_rank,
     refuse_other_task,
 )
@@ -154,7 +155,9 @@ def load_sequence_classifier(
     model, adapter = _with_adapter(
         name, trust, CLASSIFIER, lambda base: _weights(load, base, "reward model", trust, may_lack, **options)
     )
-    model = merge_adapter(model, adapter) if adapter else model
+    if adapter:
+        model = merge_adapter(model, adapter)
+        read_reward_settings(model.config, name)
     vocabulary = model.config.get_text_config().vocab_size
     probed = torch.device("cpu"), name, rounding_of(model)
     refuse_non_causal(lambda tokens: last_states(model, tokens), vocabulary, *probed)
@@ -186,7 +189,7 @@ def reward_model_config(name: str, trust: Trust = NOTHING) -> Any:
     config = _loaded(AutoConfig.from_pretrained, adapter.base if adapter else name, "reward model", trust)
     if adapter and adapter.task not in LANGUAGE_TASKS:
         refuse_other_task(adapter, CLASSIFIER)
-        return config
+        return read_reward_settings(config, name)
     if adapter or any(each.endswith(LANGUAGE_MODELS) for each in config.architectures or ()):
         what = f"an adapter of one, on {adapter.base}" if adapter else config.architectures[0]
         raise InputError(

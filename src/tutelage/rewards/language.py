@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import copy
 import math
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from tutelage.models.trunk import Numerics, last_states
 from tutelage.rewards.functions import TextReward
 from tutelage.trajectory import Batch
 
-PADDING = "<|pad|>"  # added to a tokenizer that has no token to spare
+SAVE = "tutelage.rewards.folders:save_heads"  # loaded where a reward model is saved; who reads one needs none of it
 
 
 class Heads(nn.Module):
@@ -68,48 +69,10 @@ class Heads(nn.Module):
         """A folder that transformers reads as a classifier of H labels, with the score at the same token as here.
 
         Its pooling skips padding by token id, so there padding must not be the end of sequence that closes a reply
-        (`with_padding`). Its scores lack `config.score_bias`, a constant.
+        (`with_padding`). Its scores lack `config.score_bias`, a constant. Of a LoRA adapter, the folder that peft reads
+        (`models.reward_adapters`); a row for padding is not added to the base model's embedding.
         """
-        tokenizer, rows = with_padding(codec.tokenizer, len(self.model.get_input_embeddings().weight))
-        self.model.config.score_bias = self.bias_H.tolist() if len(self.bias_H) > 1 else float(self.bias_H)
-        saved_with_rows(self.model, rows, int(tokenizer.pad_token_id), folder)
-        tokenizer.save_pretrained(folder)
-
-
-def with_padding(tokenizer: Any, rows: int) -> tuple[Any, int]:
-    """(a copy of the tokenizer whose padding is not its end of sequence, the rows of an embedding that it needs).
-
-    transformers takes the last token that is not padding for the end of a text, so padding must not be the token that
-    ends replies. Where nothing else is there, as in GPT-2, a token is added for it.
-    """
-    padded = cast("Any", copy.deepcopy(tokenizer))
-    if padded.pad_token_id not in (None, padded.eos_token_id):
-        return padded, rows
-    others = (padded.unk_token, padded.bos_token)
-    other = next((each for each in others if each not in (None, padded.eos_token)), None)
-    if other is not None:
-        padded.pad_token = other
-        return padded, rows
-    padded.add_special_tokens({"pad_token": PADDING})
-    return padded, max(rows, int(padded.convert_tokens_to_ids(PADDING)) + 1)
-
-
-def saved_with_rows(model: Any, rows: int, pad_token_id: int, folder: Path) -> None:
-    """Saves the model with so many rows in its embedding; new ones are the mean of the others. The model stays as it
-    is: an optimizer may hold its weights."""
-    embedding, config = model.get_input_embeddings().weight, model.config.get_text_config()
-    missing = rows - len(embedding)
-    state, before = model.state_dict(), config.vocab_size
-    if missing > 0:
-        whole = torch.cat([embedding, embedding.mean(dim=0, keepdim=True).expand(missing, -1)]).detach()
-        state = {name: whole if each.data_ptr() == embedding.data_ptr() else each for name, each in state.items()}
-        config.vocab_size = rows
-    for each in (model.config, config):
-        each.pad_token_id = pad_token_id
-    try:
-        model.save_pretrained(folder, state_dict=state)
-    finally:
-        config.vocab_size = before
+        pkgutil.resolve_name(SAVE)(self, folder, codec)
 
 
 class RewardModel(Heads):

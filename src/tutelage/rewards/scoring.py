@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,8 @@ from tutelage.rewards.language import Heads, RewardModel, TextClassifier, TextSc
 from tutelage.rewards.rules import RuleScore, read_rules
 from tutelage.trajectory import Score
 
+ATTACH = "tutelage.models.reward_adapters:attach_reward_adapter"  # loaded where the policy is an adapter
+
 
 @dataclass(frozen=True)
 class Judging:
@@ -64,9 +67,17 @@ def refuse_unusable(reward: str, judging: Judging = Judging(), flag: str = "--re
 
 
 def scorer(
-    reward: str, codec: Codec, device: torch.device, judging: Judging = Judging(), trust: Trust = NOTHING
+    reward: str,
+    codec: Codec,
+    device: torch.device,
+    judging: Judging = Judging(),
+    trust: Trust = NOTHING,
+    policy: Any = None,
 ) -> tuple[Score, Any | None]:
-    """(score, the classifier that a value model may start from, where there is one whose tokens are the policy's)."""
+    """(score, the classifier that a value model may start from, where there is one whose tokens are the policy's).
+
+    policy: the model in memory; an adapter, whose base weights a reward model on the same ones then shares (`ATTACH`)
+    """
     refuse_unusable(reward, judging)
     if names_function(reward):
         return TextScore(load_reward(reward), codec, f"the reward function {reward}"), None
@@ -79,7 +90,7 @@ def scorer(
         return import_module("tutelage.rewards.text_scores").through_text(reward, codec, device, judging, trust), None
     if judging.rules:
         return _by_rules(reward, codec, device, judging, trust), None
-    model, combine = opinions(reward, device, judging, trust=trust)
+    model, combine = opinions(reward, device, judging, trust=trust, policy=policy)
     return CombinedScore(model, combine), one_label(model.models[0])
 
 
@@ -107,8 +118,9 @@ def opinions(
     judging: Judging = Judging(),
     numerics: Numerics = Numerics(),
     trust: Trust = NOTHING,
+    policy: Any = None,
 ) -> tuple[Ensemble, Combine]:
-    """(the reward models of a folder, how they become one score)."""
+    """(the reward models of a folder, how they become one score). policy: as `scorer` takes it"""
     _refuse_rules(reward, judging)
     if is_ensemble(reward):
         return load_ensemble(reward, device, numerics, trust), judging.combined
@@ -122,8 +134,10 @@ def opinions(
         raise InputError(f"--reward {reward} is a classifier of rules: say with --rules FILE which ones it judges by.")
     _refuse_several(reward, judging)
     heads = getattr(config, "score_heads", ["score"])
-    model = Heads(load_sequence_classifier(reward, device, len(heads), trust), numerics)
-    return Ensemble([model]), itemgetter(0)
+    classifier = pkgutil.resolve_name(ATTACH)(policy, reward) if hasattr(policy, "peft_config") else None
+    if classifier is None:
+        classifier = load_sequence_classifier(reward, device, len(heads), trust)
+    return Ensemble([Heads(classifier, numerics)]), itemgetter(0)
 
 
 def _by_rules(reward: str, codec: Codec, device: torch.device, judging: Judging, trust: Trust) -> RuleScore:

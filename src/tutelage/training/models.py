@@ -107,7 +107,9 @@ def critic_of(policy: LanguagePolicy, classifier: Any | None) -> SeparateCritic 
     """A value model started from the reward model, or a head on the policy where there is none."""
     if classifier is None:
         return SharedCritic(policy)
-    return SeparateCritic(policy, ValueModel(copy.deepcopy(classifier).requires_grad_(True), policy.numerics))
+    whole = copy.deepcopy(classifier)  # of an adapter on the policy's weights, these too, with the adapter merged in
+    whole = whole.merge_and_unload() if hasattr(whole, "peft_config") else whole
+    return SeparateCritic(policy, ValueModel(whole.requires_grad_(True), policy.numerics))
 
 
 def with_values(models: Models) -> ActorCritic:

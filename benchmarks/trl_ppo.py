@@ -1,4 +1,4 @@
-"""TRL's PPO in its own environment; called by ppo_step.py and time_to_reward.py with JSON on its input."""
+"""TRL's PPO in its own environment; called by three benchmarks with JSON on its input."""
 
 from __future__ import annotations
 
@@ -73,6 +73,15 @@ def until_reached(trainer: Any, tokenizer: Any) -> Any:
     return clock
 
 
+def adapted(asked: dict[str, Any]) -> dict[str, Any]:
+    """The trainer's options for a LoRA adapter of this rank, whose reference is the model with the adapter off."""
+    from peft import LoraConfig
+
+    rank = asked["lora_rank"]
+    options: dict[str, Any] = {"lora_dropout": 0.0, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+    return {"ref_model": None, "peft_config": LoraConfig(r=rank, lora_alpha=2 * rank, **options)}
+
+
 class EnoughError(Exception):
     """The watch has seen what it waited for."""
 
@@ -81,7 +90,10 @@ def main() -> None:
     torch.manual_seed(asked["seed"])
     load = AutoModelForSequenceClassification.from_pretrained
     policy = AutoModelForCausalLM.from_pretrained(asked["policy"])
-    reference = AutoModelForCausalLM.from_pretrained(asked["policy"])
+    if asked.get("lora_rank"):
+        beside = adapted(asked)
+    else:
+        beside = {"ref_model": AutoModelForCausalLM.from_pretrained(asked["policy"])}
     reward, value = (load(asked["classifier"], num_labels=1) for _ in range(2))
     config = PPOConfig(
         output_dir=tempfile.mkdtemp(),
@@ -103,19 +115,21 @@ def main() -> None:
         report_to=[],
         save_strategy="no",
         bf16=False,
-        use_cpu=True,
+        use_cpu=asked.get("device", "cpu") == "cpu",
         seed=asked["seed"],
     )
     clock, tokenizer = Clock(), AutoTokenizer.from_pretrained(asked["policy"], padding_side="left")
+    if "pad_token" in asked:  # it masks its padding by token, so that must not be one that prompts hold
+        tokenizer.pad_token = asked["pad_token"]
     trainer = PPOTrainer(
         args=config,
         processing_class=tokenizer,
         model=policy,
-        ref_model=reference,
         reward_model=reward,
         value_model=value,
         train_dataset=Dataset.from_dict({"input_ids": asked["prompts"]}),
         callbacks=[clock],
+        **beside,
     )
     if asked.get("remember"):
         remember(trainer, asked["remember"], asked["folder"])
@@ -129,6 +143,8 @@ def main() -> None:
     trainer.train()
     seconds = [after - before for before, after in zip(clock.times, clock.times[1:], strict=False)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if asked.get("device", "cpu") != "cpu":
+        peak = torch.cuda.max_memory_allocated()
     print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
 
 

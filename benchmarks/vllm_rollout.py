@@ -27,7 +27,8 @@ def plain(asked: dict[str, Any]) -> float:
         max_model_len=512,
         enable_prefix_caching=False,
     )
-    params = SamplingParams(temperature=1.0, ignore_eos=True, detokenize=False, max_tokens=asked["new_tokens"])
+    ends = {"stop_token_ids": asked["stop_tokens"]} if asked.get("stop_tokens") else {"ignore_eos": True}
+    params = SamplingParams(temperature=1.0, detokenize=False, max_tokens=asked["new_tokens"], **ends)
     prompts: Any = [{"prompt_token_ids": prompt} for prompt in asked["prompts"]]
     seconds = 0.0
     for _ in range(3):

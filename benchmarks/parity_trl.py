@@ -25,9 +25,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
+from tutelage.algorithms.dpo import DPOConfig, dpo_loss
 from tutelage.algorithms.group_steps import GroupMethod, weigh
 from tutelage.algorithms.grpo import GRPOConfig, grpo_loss
+from tutelage.algorithms.implicit_reward import REFERENCE
+from tutelage.algorithms.kto import KTOConfig, baseline_of, kto_loss
 from tutelage.algorithms.rloo import RLOOConfig, per_reply, rloo_advantages, rloo_loss
+from tutelage.data.judgements import judge_pairs, judged
+from tutelage.data.questions import Question
 from tutelage.data.tokens import written
 from tutelage.formulas import groups
 from tutelage.policies.language import Frozen, LanguagePolicy
@@ -43,6 +48,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "grpo, plain k3": ("grpo", {"beta": 0.04, "loss_type": "grpo", "use_bias_correction_kl": False}),
     "gspo": ("grpo", {"beta": 0.0, "loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.01}),
     "rloo": ("rloo", {"beta": 0.05}),
+    "dpo": ("dpo", {"beta": 0.1, "loss_type": ["sigmoid"]}),
+    "dpo, per token": ("dpo", {"beta": 0.1, "loss_type": ["sigmoid_norm"]}),
+    "dpo, ipo per token": ("dpo", {"beta": 1.0, "loss_type": ["ipo"]}),
+    "dpo, simpo": ("simpo", {"beta": 2.0, "simpo_gamma": 0.5}),
+    "kto": ("kto", {"beta": 0.1, "desirable_weight": 1.2, "undesirable_weight": 0.9}),
     "rloo, normalized": ("rloo", {"beta": 0.05, "normalize_advantages": True, "epsilon_high": 0.3}),
 }
 
@@ -112,6 +122,37 @@ def ours(folder: Path, given: dict[str, Any], algorithm: str, settings: dict[str
     return {"loss": loss.detach(), "gradients": {name: each.grad for name, each in model.named_parameters()}}
 
 
+def ours_on_rows(folder: Path, given: dict[str, Any], algorithm: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Of DPO and KTO, which are given their replies: neighbors are pairs, the first of them preferred (good)."""
+    model = AutoModelForCausalLM.from_pretrained(folder / "now").eval()
+    policy = LanguagePolicy(model)
+    reference = LanguagePolicy(AutoModelForCausalLM.from_pretrained(folder / "reference").eval())
+    rows = Batch.of([written(*row) for row in zip(given["prompts"], given["replies"], strict=True)])
+
+    def keep(batch: Batch) -> Batch:
+        with torch.no_grad():
+            return batch.with_extras(**{REFERENCE: reference.log_probs(batch)})
+
+    if algorithm == "kto":
+        config: Any = KTOConfig(settings["beta"], settings["desirable_weight"], settings["undesirable_weight"])
+        cycled = [*given["replies"][-1:], *given["replies"][:-1]]  # as TRL sets replies behind other prompts
+        others = Batch.of([written(*row) for row in zip(given["prompts"], cycled, strict=True)])
+        good = [Question(str(row), ("-",), ratings={"good": (1.0 - row % 2,)}) for row in range(len(rows))]
+        baseline = baseline_of(policy, keep(others), 10**6)
+        sums = kto_loss(config, policy, baseline, judged(keep(rows), good, ("good",)))
+        loss = sums["loss"] / len(rows)
+    elif algorithm == "simpo":
+        config = DPOConfig("simpo", settings["beta"], settings["simpo_gamma"])
+        loss = dpo_loss(config, policy, judge_pairs(rows))["loss"] / (len(rows) // 2)
+    else:
+        name = settings["loss_type"][0]
+        per_token = name in ("ipo", "sigmoid_norm")
+        config = DPOConfig("ipo" if name == "ipo" else "sigmoid", settings["beta"], per_token=per_token)
+        loss = dpo_loss(config, policy, judge_pairs(keep(rows)))["loss"] / (len(rows) // 2)
+    loss.backward()
+    return {"loss": loss.detach(), "gradients": {name: each.grad for name, each in model.named_parameters()}}
+
+
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> tuple[float, float, float]:
     """(of the losses, the largest of the gradients' entries, that of the gradients relative to the larger norm)."""
     names = [name for name, each in mine["gradients"].items() if each is not None]
@@ -136,7 +177,7 @@ def main() -> None:
         columns = ("our loss", "TRL loss", "difference", "of gradients", "relative")
         print(f"{'case':20s}", *(f"{each:>12s}" for each in columns))
         for case, (algorithm, settings) in CASES.items():
-            mine = ours(folder, given, algorithm, settings)
+            mine = (ours if algorithm in ("grpo", "rloo") else ours_on_rows)(folder, given, algorithm, settings)
             of_loss, of_gradients, relative = differences(mine, theirs[case])
             worst = max(worst, of_loss, of_gradients)
             losses = f"{float(mine['loss']):12.7f} {float(theirs[case]['loss']):12.7f}"

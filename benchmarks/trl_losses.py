@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    RLOOConfig,
+    RLOOTrainer,
+)
+from trl.experimental.cpo import CPOConfig, CPOTrainer
 
 folder = Path(sys.argv[1])
 batch = json.loads((folder / "batch.json").read_text())
@@ -66,8 +77,47 @@ def weights(name: str) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32).state_dict()
 
 
-TRAINERS = {"grpo": (GRPOTrainer, GRPOConfig), "rloo": (RLOOTrainer, RLOOConfig)}
+def on_rows(trainer_class: Any, config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Of DPO, CPO and KTO, which are given their replies: neighbors are pairs, the first of them preferred (good)."""
+    prompts, replies = (tokenizer.batch_decode(batch[name]) for name in ("prompts", "replies"))
+    replies = [" " + each.removesuffix(" <eos>") for each in replies]  # the trainers write the end themselves
+    if trainer_class is KTOTrainer:
+        rows = {"prompt": prompts, "completion": replies, "label": [True, False] * (len(prompts) // 2)}
+    else:
+        rows = {"prompt": prompts[::2], "chosen": replies[::2], "rejected": replies[1::2]}
+    size = len(rows["prompt"])
+    config = config_class(
+        output_dir=str(folder / "out"),
+        per_device_train_batch_size=size,
+        max_length=64,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to=[],
+        **settings,
+    )
+    referred = {} if trainer_class is CPOTrainer else {"ref_model": load("reference")}
+    trainer = trainer_class(
+        model=load("now"), args=config, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer, **referred
+    )
+    inputs = trainer.data_collator([trainer.train_dataset[row] for row in range(size)])
+    trainer.model.train()
+    return with_gradient(trainer.model, trainer.compute_loss(trainer.model, inputs))
+
+
+def load(name: str) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32)
+
+
+TRAINERS = {
+    "grpo": (in_groups, GRPOTrainer, GRPOConfig),
+    "rloo": (in_groups, RLOOTrainer, RLOOConfig),
+    "dpo": (on_rows, DPOTrainer, DPOConfig),
+    "kto": (on_rows, KTOTrainer, KTOConfig),
+    "simpo": (on_rows, CPOTrainer, partial(CPOConfig, loss_type="simpo", cpo_alpha=0.0)),
+}
 found = {}
 for name, (algorithm, settings) in batch["cases"].items():
-    found[name] = in_groups(*TRAINERS[algorithm], settings)
+    run, *classes = TRAINERS[algorithm]
+    found[name] = run(*classes, settings)
 torch.save(found, folder / "theirs.pt")

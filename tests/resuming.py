@@ -14,6 +14,7 @@ from tests.conftest import letters_tokenizer, llama_config
 from tutelage.runs.files import read_lines
 
 COMMANDS = ("sft", "reward-model", "ppo", "demo", "recipe sentiment", "recipe christiano", "dpo", "kto")
+COMMANDS += ("online-dpo", "expert-iteration")
 BUTTONS = "recipe christiano --env CartPole-v1"  # a categorical policy, and another body
 DEMO = ["--demonstrations", "120", "--labels", "40", "--ppo-prompts", "40", "--evaluation-prompts", "16"]
 DEMO += ["--best-quarter-steps", "3", "--sft.steps", "10", "--ppo.steps", "4", "--ppo.trajectories", "8"]
@@ -38,6 +39,10 @@ def kind_of_run(name: str, root: Path) -> list[str]:
         return [name, "--model", model, "--data", files["comparisons"], *quick, *every]
     if name == "reward-model":
         return ["reward-model", "--model", model, "--data", files["comparisons"], "--epochs", "8", *every]
+    if name in ("online-dpo", "expert-iteration"):
+        command = [name, "--model", model, "--data", files["prompts"], "--reward", "tests.resuming:count_of_a"]
+        command += ["--steps", "5", "--trajectories", "8", "--samples", "4", "--epochs", "2", "--max-new-tokens", "5"]
+        return [*command, "--learning-rate", "1e-3", *every]
     if name == "ppo":
         command = ["ppo", "--model", model, "--data", files["prompts"], "--reward", "tests.resuming:count_of_a"]
         command += [

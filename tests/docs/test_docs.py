@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from tutelage.algorithms.dpo import DPOConfig
+from tutelage.algorithms.expert_iteration import ExpertIterationConfig
 from tutelage.algorithms.kto import KTOConfig
+from tutelage.algorithms.online_dpo import OnlineDPOConfig
 from tutelage.algorithms.ppo import PPOConfig
 from tutelage.cli import parsed, run_command
 from tutelage.commands.verbs import ASIDES, VERBS, verb_of
@@ -91,6 +93,8 @@ def test_every_metric_is_documented(model_folder, files):
             ["ppo", "--data", str(files / "prompts.jsonl"), "--reward", f"{__name__}:length", *quick],
             ["dpo", "--data", str(files / "comparisons.jsonl"), "--steps", "1"],
             ["kto", "--data", str(files / "comparisons.jsonl"), "--steps", "1"],
+            ["online-dpo", "--data", str(files / "prompts.jsonl"), "--reward", f"{__name__}:length", *quick],
+            ["expert-iteration", "--data", str(files / "prompts.jsonl"), "--reward", f"{__name__}:length", *quick],
         )
     ):
         assert run_command([*command, "--model", model, "--out", str(out / str(number))]) == 0
@@ -268,7 +272,9 @@ def test_every_ppo_setting_has_its_row_for_those_from_trl():
         assert each.name in own or f"`{each.name}`" in here, each.name
 
 
-@pytest.mark.parametrize("settings", [DPOConfig, KTOConfig], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "settings", [DPOConfig, KTOConfig, OnlineDPOConfig, ExpertIterationConfig], ids=lambda each: each.__name__
+)
 def test_every_setting_of_an_algorithm_is_documented(settings):
     rows = " ".join(re.findall(r"^\| (`.+?) \|", text("algorithms.md"), flags=re.M))
     for each in dataclasses.fields(settings):

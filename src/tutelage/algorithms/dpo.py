@@ -38,8 +38,7 @@ class DPOConfig:
     target_margin: γ of simpo     label_smoothing: ε, the share of answers taken to be the wrong way round
     per_token: log-ratios are divided by the length of the reply (TRL's ipo and sigmoid_norm); simpo does so always
     batch_size: questions an optimizer step     steps: optimizer steps; None derives them from epochs
-    learning_rate: cosine to 0 after warm_up steps     tokens_at_once: padded tokens of a micro-batch
-    held_out_fraction: of the prompts, for the command's measure of the implicit reward
+    learning_rate: cosine to 0 after warm_up steps     held_out_fraction: of the prompts, for the command's accuracy
     """
 
     loss: Literal["sigmoid", "ipo", "simpo"] = "sigmoid"
@@ -107,19 +106,15 @@ def dpo_terms(config: DPOConfig, policy: LogProbs, part: Judgements) -> dict[str
 
 def term_of(config: DPOConfig) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """(first's log-ratio, second's log-ratio, target) -> what the pair costs."""
-    if config.loss == "sigmoid":
-        return lambda first, second, target: preference.dpo(first, second, config.strength, target)
-    if config.loss == "ipo":
-        return lambda first, second, target: preference.ipo(first, second, config.strength, target)
+    if config.loss != "simpo":
+        formula = {"sigmoid": preference.dpo, "ipo": preference.ipo}[config.loss]
+        return lambda first, second, target: formula(first, second, config.strength, target)
     return lambda first, second, target: preference.simpo(first, second, config.strength, config.target_margin, target)
 
 
 def refuse_unusable(config: DPOConfig, judgements: Judgements) -> None:
-    """InputError where nothing can be learned, or settings contradict each other."""
-    if not 0 <= config.label_smoothing < 0.5:
-        raise InputError(f"label_smoothing is {config.label_smoothing}; expected 0 to below 0.5.")
-    if not config.strength > 0:
-        raise InputError(f"beta is {config.beta}; expected a number above 0.")
+    """InputError where nothing can be learned, or a setting cannot be."""
+    refuse_wrong_numbers(config)
     judged_N = ~judgements.preferred_NKK.flatten(1).isnan().all(dim=1)
     if not judged_N.all():
         raise InputError(
@@ -128,6 +123,13 @@ def refuse_unusable(config: DPOConfig, judgements: Judgements) -> None:
         )
     if (judgements.preferred_NKK.nan_to_num(nan=0.5) == 0.5).all():
         raise InputError("every pair is a tie, so nothing says which reply is better. Give pairs with a winner.")
+
+
+def refuse_wrong_numbers(config: DPOConfig) -> None:
+    if not 0 <= config.label_smoothing < 0.5:
+        raise InputError(f"label_smoothing is {config.label_smoothing}; expected 0 to below 0.5.")
+    if not config.strength > 0:
+        raise InputError(f"beta is {config.beta}; expected a number above 0.")
 
 
 def page(

@@ -72,6 +72,11 @@ class ActingJob:
     trust: Annotated[Trust, FLAT] = field(default_factory=Trust)
     numerics: Annotated[Numerics, FLAT] = field(default_factory=Numerics)
 
+    @property
+    def needs_reward(self) -> bool:
+        """Whether --reward may be left out only where an --environment pays."""
+        return True
+
 
 @dataclass(frozen=True)
 class Acting:
@@ -129,7 +134,7 @@ def refuse_incomplete(job: ActingJob) -> None:
     """What can be said before any model is loaded: InputError where data, reward or environment is missing or unfit."""
     if job.environment:
         load_make(job.environment)
-    elif not (job.data and job.reward):
+    elif not job.data or (job.needs_reward and not job.reward):
         missing = [flag for flag, value in (("--data", job.data), ("--reward", job.reward)) if not value]
         raise InputError(
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. Give prompts and a reward, or an "

@@ -76,6 +76,16 @@ VERBS = {
     "kto": Verb(
         "learn from single replies that are good or bad", _recipe("commands.kto", "KTOJob", "kto_job"), "runs/kto"
     ),
+    "online-dpo": Verb(
+        "learn from pairs of the policy's own replies",
+        _recipe("commands.online_dpo", "OnlineDPOJob", "online_dpo_job"),
+        "runs/online-dpo",
+    ),
+    "expert-iteration": Verb(
+        "fine-tune on the best of the policy's own replies, again and again",
+        _recipe("commands.expert_iteration", "ExpertIterationJob", "expert_iteration_job"),
+        "runs/expert-iteration",
+    ),
     "best-of-n": Verb(
         "sample n replies a prompt and keep the best",
         _recipe("commands.best_of_n", "BestOfNJob", "best_of_n_job"),

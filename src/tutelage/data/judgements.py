@@ -139,6 +139,23 @@ def judged(
     return made.to(candidates.lengths_B.device)
 
 
+def judge_pairs(candidates: Batch) -> Judgements:
+    """Questions of two candidates each, side by side, of which the first is better."""
+    count, device = len(candidates) // 2, candidates.lengths_B.device
+    preferred_NKK = torch.full((count, 2, 2), torch.nan, device=device)
+    preferred_NKK[:, 0, 1] = 1.0
+    return Judgements(
+        candidates,
+        torch.full((count,), 2, device=device),
+        preferred_NKK,
+        margins_NKK=torch.zeros(count, 2, 2, device=device),
+        places_NK=torch.arange(2, device=device).repeat(count, 1),
+        picked_NK=torch.tensor([1.0, 0.0], device=device).repeat(count, 1),
+        ratings_NKA=torch.zeros(count, 2, 0, device=device),
+        weights_N=torch.ones(count, device=device),
+    )
+
+
 def tokenised(codec: Codec, questions: Sequence[Question], limit: int | None = None) -> tuple[Batch, int]:
     """(all responses of all questions, each after its prompt; how many questions had one that was cut to `limit`)."""
     fitted = [

@@ -366,6 +366,8 @@ def reward_is_deterministic(flight: Flight, probe: Probe) -> Finding:
 
 
 def reward_is_not_constant(flight: Flight, probe: Probe) -> Finding:
+    if getattr(getattr(flight.score, "function", None), "asks_people", False):
+        return Finding(None, "people judge pairs, and they are not asked about a probe")
     scores = (probe.score_BT + probe.batch.rewards_BT).sum(dim=1)
     for further in range(FURTHER_PROBES):
         if len(scores.unique()) > 1:

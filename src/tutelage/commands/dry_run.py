@@ -207,7 +207,7 @@ def peak_bytes(device: torch.device) -> int:
     """The most memory so far: of torch on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    memory = psutil.Process().memory_info()
+    memory: Any = psutil.Process().memory_info()
     if hasattr(memory, "peak_wset"):  # Windows
         return int(memory.peak_wset)
     import resource

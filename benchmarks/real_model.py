@@ -267,7 +267,7 @@ class Worker:
     """A process of real_work.py, loaded and warm."""
 
     def __init__(self, asked: dict[str, Any], work: str, **environment: str) -> None:
-        rows = (2 if asked["tiny"] else 32) if work == "sampling" else (2 if asked["tiny"] else 16)
+        rows = 2 if asked["tiny"] else {"sampling": 32, "update": 16}.get(work, 8)
         self.process: Any = subprocess.Popen(
             [sys.executable, str(HERE / "real_work.py")],
             stdin=subprocess.PIPE,

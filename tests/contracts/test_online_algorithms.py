@@ -183,6 +183,7 @@ def test_without_a_coefficient_ppo_ptx_is_ppo_to_the_bit(tmp_path):
     assert "text_perplexity" in events[0] and "text_perplexity" not in theirs[0]
 
 
+@pytest.mark.slow
 def test_ppo_ptx_keeps_held_out_text_likelier_than_ppo_does(tmp_path):
     found = {}
     for coefficient in (0.0, 1.0):
@@ -299,6 +300,7 @@ def test_nlpo_charges_the_kl_without_the_mask_and_replays_the_mask_in_the_ratio(
 
 
 @every
+@pytest.mark.slow
 def test_it_learns(name, tmp_path):
     longer = {"steps": 16, "trajectories": 32, "learning_rate": 1e-2}
     further = {"ppo-ptx": {"ptx_coefficient": 0.1, "kl_coefficient": 0.01}, "nlpo": {"kl_coefficient": 0.01}}

@@ -121,6 +121,11 @@ VERBS = {
         _recipe("recipes.overoptimise", "OveroptimiseConfig", "overoptimise"),
         "runs/overoptimise",
     ),
+    "compare": Verb(
+        "ten algorithms from one start, at an equal budget",
+        _recipe("recipes.compare", "CompareConfig", "compare"),
+        "runs/compare",
+    ),
     "recipe christiano": Verb(
         "Christiano 2017: a policy from preferences over clips",
         _recipe("recipes.christiano", "ChristianoConfig", "christiano"),

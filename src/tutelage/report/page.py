@@ -9,7 +9,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 
 from tutelage.data.errors import InputError
-from tutelage.report import clips, demo, doctor, evaluation, objectives, overoptimisation, plots, rounds, tamer
+from tutelage.report import (
+    algorithms,
+    clips,
+    demo,
+    doctor,
+    evaluation,
+    objectives,
+    overoptimisation,
+    plots,
+    rounds,
+    tamer,
+)
 from tutelage.report.estimates import between, card, interval, of_mean, sized
 from tutelage.report.sanitise import sanitised
 from tutelage.runs.files import cannot_write, read_json, read_lines
@@ -88,6 +99,7 @@ def rendered(run_path: Path) -> str:
         clips=clips.section(run_path),
         tamer=tamer.section(summary),
         laboratory=overoptimisation.section(summary),
+        algorithms=algorithms.section(summary),
         objectives=objectives.section(summary),
         evaluation=evaluation.section(summary),
         figure=plots.methods(summary["methods"]) if summary.get("methods") else None,

@@ -18,6 +18,9 @@ from tutelage.runs.files import read_lines
 
 SHORT = ["--max-new-tokens", "5"]
 JUDGED = ["--data", "prompts.jsonl", "--reward", "own:score", *SHORT]
+ACTING = ("a2c", "nlpo", "rloo", "grpo", "online-dpo", "expert-iteration")
+GROUPS = ["--steps", "2", "--trajectories", "4", "--max-new-tokens", "5", "--skip-preflight"]
+PTX = ["--model", "tiny-model", "--pretraining-data", "text.txt"]
 FEW = ["--steps", "2", "--trajectories", "4", "--epochs", "1", "--max-new-tokens", "5", "--skip-preflight"]
 
 
@@ -40,6 +43,13 @@ def corrected(verb):
         "sft": ["--model", "tiny-model", "--data", "demonstrations.jsonl", "--steps", "2"],
         "reward-model": ["--model", "tiny-model", "--data", "comparisons.jsonl", "--epochs", "1"],
         "ppo": ["--model", "tiny-model", "--data", "prompts.jsonl", "--reward", "own:score", *FEW],
+        **{
+            key: ["--model", "tiny-model", "--data", "prompts.jsonl", "--reward", "own:score", *GROUPS]
+            for key in ACTING
+        },
+        "ppo-ptx": [*PTX, "--data", "prompts.jsonl", "--reward", "own:score", *FEW],
+        **{key: ["--model", "tiny-model", "--data", "comparisons.jsonl", "--steps", "2"] for key in ("dpo", "kto")},
+        "recipe assistant": ["--model", "tiny-model", "--data", "comparisons.jsonl"],
         "best-of-n": ["--model", "tiny-model", "--data", "prompts.jsonl", "--reward", "own:score", *SHORT],
         "evaluate": ["--model", "tiny-model", "--baseline", "tiny-model", *JUDGED],
         "evaluate policies": ["tiny-model", "tiny-model", "--data", "prompts.jsonl", "--judge", "own:score"],
@@ -50,7 +60,24 @@ def corrected(verb):
 
 
 JUDGE = "--labeller http://127.0.0.1:9/v1 --judge-model nobody"  # is not asked before a policy is there
+OF_ACTING = [
+    "--model thing",
+    "--data wrong.jsonl",
+    "--reward own:scor",
+    "--trajectories 0",
+    "--temperature 0",
+    "--seed -1",
+]
 BAD = {
+    **dict.fromkeys(("a2c", "nlpo"), OF_ACTING),
+    **{key: [*OF_ACTING, "--samples 0"] for key in ("rloo", "grpo", "online-dpo", "expert-iteration")},
+    "ppo-ptx": [*OF_ACTING, "--pretraining-data nowhere.txt", "--pretraining-data empty.jsonl", "--ptx-batch-size 0"],
+    **{
+        key: ["--model thing", "--data nowhere.jsonl", "--data wrong.jsonl", "--beta 0", "--batch-size 0", "--seed -1"]
+        for key in ("dpo", "kto")
+    },
+    "compare": ["--algorithms trpo", "--learning-rates ppo=fast", "--seeds 0", "--ppo-steps 0", "--start.labels 0"],
+    "recipe assistant": ["--model thing", "--data nowhere.jsonl", "--evaluation-prompts 0", "--seeds 0"],
     "sft": [
         "--model nowhere/model",
         "--model thing",

@@ -10,12 +10,12 @@ from transformers import AutoModelForSequenceClassification
 
 from tutelage.data.errors import InputError
 from tutelage.data.tokens import written
-from tutelage.evaluation.out_of_fold import PairStates, accuracies, out_of_fold, right
+from tutelage.evaluation.out_of_fold import PairStates, accuracies, mark_right, out_of_fold
 from tutelage.evaluation.refusals import refusal_fraction
 from tutelage.models.depth import depth_of, keep_lower_layers
 from tutelage.models.pretrained import load_sequence_classifier
 from tutelage.models.trunk import last_states, trunk
-from tutelage.rewards.closed import ClosedScore, closed
+from tutelage.rewards.end_of_turn import EndOfTurnScore, append_end
 from tutelage.rewards.frozen_trunk import fit_head, read_states
 from tutelage.rewards.language import RewardModel
 from tutelage.trajectory import Batch
@@ -109,7 +109,7 @@ def test_labels_of_the_same_prompt_are_not_seen():
     rng = np.random.default_rng(0)
     better, worse = (np.repeat(rng.normal(size=(60, 80)), 10, axis=0) for _ in range(2))
     pairs = pairs_of(better, worse, np.repeat(np.arange(60), 10))
-    seen = right(pairs.differences(fit_head(better, worse, 0, ridges=(1.0,)), np.arange(600)))
+    seen = mark_right(pairs.differences(fit_head(better, worse, 0, ridges=(1.0,)), np.arange(600)))
     assert seen.mean() > 0.95
     found = accuracies(pairs, 0)
     assert found["reward_model_accuracy_low"] < 0.5 and found["reward_model_accuracy_n"] == 60
@@ -129,9 +129,9 @@ def test_a_reply_is_closed_where_it_was_cut_off(classifier):
     cut, ended = [8, 9, 10], [8, 9, 10, END]
     model = RewardModel(classifier)
     batch = Batch.of([written([5, 6, 7], cut, ended=False), written([5, 6, 7], ended)])
-    whole = closed(batch, END)
+    whole = append_end(batch, END)
     assert whole.observations.tolist() == [[5, 6, 7, 8, 9, 10, END]] * 2
-    score = ClosedScore(model, END, tokens_at_once=7)
+    score = EndOfTurnScore(model, END, tokens_at_once=7)
     scores_B = score.scores(batch)
     assert torch.allclose(scores_B, model(whole)) and float(scores_B[0]) == float(scores_B[1])
     assert float(scores_B[0]) != pytest.approx(float(model(batch)[0].detach()))

@@ -11,13 +11,13 @@ from tests.conftest import letters_tokenizer
 from transformers import AutoModelForCausalLM
 
 from tutelage.algorithms.dpo import DPO, DPOConfig
-from tutelage.algorithms.kto import KTO, KTOConfig, mean_of_sides, mismatched
+from tutelage.algorithms.kto import KTO, KTOConfig, mean_of_sides, mismatch_replies
 from tutelage.cli import run_command
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import judged, tokenised
 from tutelage.data.questions import Pair, Question, ranked
 from tutelage.data.tokens import Codec
-from tutelage.data.unpaired import AXIS, unpaired
+from tutelage.data.unpaired import AXIS, split_into_replies
 from tutelage.execution.native import SamplingSettings
 from tutelage.models.lora import with_lora
 from tutelage.policies import language
@@ -32,7 +32,7 @@ from tutelage.training.train import train
 CODEC = Codec(letters_tokenizer())
 PROMPTS = [f"{first}{second} " for first in "abcd" for second in "abcd"]
 PAIRS = [Question(prompt, ("a !", f"bb{prompt[0]}"), (Pair(0, 1, 1.0),)) for prompt in PROMPTS]
-SINGLE = [one for each in PAIRS for one in unpaired(each)]
+SINGLE = [one for each in PAIRS for one in split_into_replies(each)]
 ROWS = {
     "pairs": [{"prompt": each.prompt, "chosen": each.responses[0], "rejected": each.responses[1]} for each in PAIRS],
     "rated": [{"prompt": p, "completion": c, "label": c == "a !"} for p in PROMPTS for c in ("a !", "bb")],
@@ -121,20 +121,23 @@ def test_kto_does_not_depend_on_micro_batches(tiny_llama, tmp_path):
 
 def test_every_prompt_is_set_before_a_reply_to_another_one():
     rows = judgements(SINGLE, (AXIS,)).candidates
-    others = mismatched(rows, seed=3)
+    others = mismatch_replies(rows, seed=3)
     before, after = CODEC.prompts_and_responses(rows), CODEC.prompts_and_responses(others)
     assert before[0] == after[0] and sorted(before[1]) == sorted(after[1])
     first_letters = [(prompt[0], reply[2]) for prompt, reply in zip(*after, strict=True) if reply.startswith("bb")]
     assert any(letter != of for letter, of in first_letters)  # bb is followed by the first letter of its own prompt
-    assert torch.equal(mismatched(rows, seed=3).actions, others.actions)
-    assert not torch.equal(mismatched(rows, seed=4).actions, others.actions)
+    assert torch.equal(mismatch_replies(rows, seed=3).actions, others.actions)
+    assert not torch.equal(mismatch_replies(rows, seed=4).actions, others.actions)
 
 
 def test_what_is_good_or_bad_of_a_question():
     question = Question("q", ("a", "b", "c"), ranked({0: 1, 1: 2, 2: 3}), ratings={"x": (1.0, 0.5, None)})
-    assert [(each.responses, each.ratings[AXIS]) for each in unpaired(question)] == [(("a",), (1.0,)), (("c",), (0.0,))]
-    assert [each.responses for each in unpaired(question, "x")] == [("a",)]
-    assert unpaired(Question("q", ("a", "b"), (Pair(0, 1, 0.5),))) == []
+    assert [(each.responses, each.ratings[AXIS]) for each in split_into_replies(question)] == [
+        (("a",), (1.0,)),
+        (("c",), (0.0,)),
+    ]
+    assert [each.responses for each in split_into_replies(question, "x")] == [("a",)]
+    assert split_into_replies(Question("q", ("a", "b"), (Pair(0, 1, 0.5),))) == []
 
 
 def test_sides_of_a_minibatch_have_their_own_means():

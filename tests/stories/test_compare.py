@@ -10,7 +10,7 @@ from tutelage.cli import run_command
 from tutelage.models.flops import count_flops
 from tutelage.recipes.compare import NAMES
 from tutelage.runs.run import Run
-from tutelage.training.counted import CountingLearner
+from tutelage.training.flop_counting import FlopCountingLearner
 
 SMALL = ["--start.demonstrations", "100", "--start.labels", "40", "--start.sft.steps", "4", "--start.ppo-prompts", "80"]
 SMALL += [
@@ -72,7 +72,7 @@ class Nothing:
 
 
 def test_the_count_goes_on_where_a_run_was_interrupted(tmp_path):
-    learner = CountingLearner(Nothing(), Run(tmp_path))
+    learner = FlopCountingLearner(Nothing(), Run(tmp_path))
     with count_flops() as count:
         count.flops, count.tokens_sampled = 12.0, 3
         state = learner.state()

@@ -68,7 +68,7 @@ class DPOConfig:
 
 def dpo(config: DPOConfig, judgements: Judgements, policy: LogProbs, learner: Learner, run: Run) -> int:
     """Trains `policy` in place; the reference is the policy as it is now. Returns the number of steps."""
-    judgements = referenced(config, judgements, policy, run)
+    judgements = add_reference(config, judgements, policy, run)
     steps, loss = config.total_steps(len(judgements)), partial(dpo_loss, config, policy)
     questions = partial(minibatch, len(judgements), config.batch_size, config.seed)
     for step in run.steps(steps, shows=("loss", "accuracy"), state={"learner": learner}):
@@ -76,7 +76,7 @@ def dpo(config: DPOConfig, judgements: Judgements, policy: LogProbs, learner: Le
     return steps
 
 
-def referenced(
+def add_reference(
     config: DPOConfig, judgements: Judgements, policy: LogProbs, run: Run, name: str = "reference"
 ) -> Judgements:
     """The questions with the reference's log-probs of their replies; simpo needs none. Call it before training."""

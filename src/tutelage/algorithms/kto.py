@@ -21,7 +21,7 @@ from tutelage.algorithms.implicit_reward import log_ratios, with_reference
 from tutelage.algorithms.minibatches import minibatch
 from tutelage.data.errors import InputError
 from tutelage.data.judgements import Judgements
-from tutelage.data.unpaired import mismatched
+from tutelage.data.unpaired import mismatch_replies
 from tutelage.formulas import preference, schedule
 from tutelage.runs.run import Run
 from tutelage.trajectory import Batch, Learner, LogProbs, Sampler, Sums, parts_by_length
@@ -61,7 +61,7 @@ class KTOConfig:
 def kto(config: KTOConfig, judgements: Judgements, policy: LogProbs, learner: Learner, run: Run) -> int:
     """Trains `policy` in place; the reference is the policy as it is now. Returns the number of steps."""
     keep = partial(with_reference, policy, steps_at_once=config.tokens_at_once, run=run)
-    others = keep(batch=mismatched(judgements.candidates, config.seed), name="reference-of-others")
+    others = keep(batch=mismatch_replies(judgements.candidates, config.seed), name="reference-of-others")
     judgements = replace(judgements, candidates=keep(batch=judgements.candidates))
     steps, rows = config.total_steps(len(judgements)), partial(minibatch, len(judgements), config.batch_size)
     for step in run.steps(steps, shows=("loss", "accuracy"), state={"learner": learner}):
@@ -117,8 +117,8 @@ def refuse_unusable(config: KTOConfig, judgements: Judgements) -> None:
     ratings = judgements.ratings_NKA[:, :1, :1].flatten()
     if int(judgements.counts_N.max()) > 1 or len(ratings) < len(judgements) or ratings.isnan().any():
         raise InputError(
-            "kto learns from single replies, each rated 1 (good) or 0 (bad). tutelage.data.unpaired.unpaired takes "
-            "pairs apart."
+            "kto learns from single replies, each rated 1 (good) or 0 (bad). "
+            "tutelage.data.unpaired.split_into_replies takes pairs apart."
         )
     good, most = int((ratings > 0.5).sum()), len(ratings)
     if good in (0, most) or most < 2:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import torch
 
-from tutelage.algorithms.dpo import DPO, DPOConfig, dpo_terms, referenced, refuse_unusable
+from tutelage.algorithms.dpo import DPO, DPOConfig, add_reference, dpo_terms, refuse_unusable
 from tutelage.algorithms.implicit_reward import measure
 from tutelage.algorithms.reward_losses import agreement
 from tutelage.commands.preference_data import FLAT, PreferenceJob, load_material
@@ -31,10 +31,10 @@ class DPOJob(PreferenceJob):
 
 def dpo_job(job: DPOJob, run: Run) -> dict[str, Any]:
     config = job.settings
-    material = load_material(job, compared, (), config.held_out_fraction, config.seed, run)
+    material = load_material(job, keep_different_pairs, (), config.held_out_fraction, config.seed, run)
     policy, held_out = material.speaker.policy, material.held_out
     refuse_unusable(config, material.learned)
-    held_out = referenced(config, held_out, policy, run, "reference-of-held-out")
+    held_out = add_reference(config, held_out, policy, run, "reference-of-held-out")
     train(DPO, config, material.learned, language_models(material.speaker), engine_of(run), run)
     found = measure(partial(dpo_terms, config, policy), held_out, config.tokens_at_once)
     accuracy = intervals.share(found["accuracy"].numpy(), material.prompts)
@@ -51,7 +51,7 @@ def dpo_job(job: DPOJob, run: Run) -> dict[str, Any]:
     }
 
 
-def compared(questions: Sequence[Question]) -> tuple[list[Question], Counter[str]]:
+def keep_different_pairs(questions: Sequence[Question]) -> tuple[list[Question], Counter[str]]:
     """Those with pairs of different replies, without their other pairs."""
     kept, left_out = list[Question](), Counter[str]()
     for each in questions:

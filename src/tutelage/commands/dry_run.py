@@ -29,7 +29,7 @@ from tutelage.models.pretrained import free_bytes
 from tutelage.runs.checkpoints import Stateful
 from tutelage.runs.progress import ProgressSettings
 from tutelage.runs.run import Run
-from tutelage.training.disk_space import CHECKPOINT, saved_bytes
+from tutelage.training.disk_space import CHECKPOINT, bytes_to_save
 from tutelage.training.engine import LOCAL
 from tutelage.trajectory import Rows, Sums
 
@@ -79,7 +79,7 @@ class DryRun(Run):
         tell("gradients and moments", f"{in_gib(learning)}, {learned:,} weights learn")
         tell("activations, at most", f"{in_gib(kept)}, a micro-batch of {learner.tokens_at_once:,} tokens")
         tell("memory available", f"{in_gib(free)} on {self.device}")
-        disk = f"model {in_gib(saved_bytes(policy))}, each checkpoint {in_gib(CHECKPOINT * learned)}"
+        disk = f"model {in_gib(bytes_to_save(policy))}, each checkpoint {in_gib(CHECKPOINT * learned)}"
         tell("disk", disk)
         if learning + kept > free:
             raise InputError(
@@ -143,12 +143,12 @@ class CountingLearner(LocalLearner):
             return super().update(rows, loss)
         weights = {each.untyped_storage().data_ptr() for group in self.parameters.values() for each in group}
 
-        def counted(part: Any) -> Sums:
+        def count_bytes(part: Any) -> Sums:
             sums, kept = count_saved(lambda: loss(part), weights)
             self.kept_bytes = max(self.kept_bytes, kept)
             return sums
 
-        return super().update(rows, counted)
+        return super().update(rows, count_bytes)
 
 
 def count_saved(compute: Callable[[], Sums], weights: set[int]) -> tuple[Sums, int]:

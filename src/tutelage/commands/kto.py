@@ -13,7 +13,7 @@ from tutelage.algorithms.kto import KTO, KTOConfig, refuse_unusable
 from tutelage.commands.preference_data import FLAT, PreferenceJob, load_material
 from tutelage.data.errors import InputError
 from tutelage.data.questions import Question
-from tutelage.data.unpaired import AXIS, unpaired
+from tutelage.data.unpaired import AXIS, split_into_replies
 from tutelage.evaluation.rated import ratings
 from tutelage.runs.run import Run
 from tutelage.training.engine import engine_of
@@ -71,7 +71,7 @@ def good_or_bad(axis: str | None, questions: Sequence[Question]) -> tuple[list[Q
             f"kto takes ratings from 0 (bad) to 1 (good), and {read} has {beyond[0]:g}. Give its scale (--columns "
             "ratings.…)."
         )
-    parts = [unpaired(each, read) for each in questions]
+    parts = [split_into_replies(each, read) for each in questions]
     left_out = Counter({"with no reply that is clearly good or bad": sum(not part for part in parts)})
     return [reply for part in parts for reply in part], +left_out
 

@@ -37,12 +37,12 @@ def ppo_ptx_job(job: PPOPTXJob, run: Run) -> dict[str, Any]:
     critic = critic_of(acting.speaker.policy, None if job.value_head else acting.classifier)
     task, counts = with_text(job, acting)
 
-    def measured() -> float:
-        return perplexity(acting.speaker.policy, held_out_of(task), job.settings.tokens_at_once)
+    def measure() -> float:
+        return perplexity(acting.speaker.policy, require_held_out(task), job.settings.tokens_at_once)
 
-    start = measured()
+    start = measure()
     summary = train_acting(PPO_PTX, job.settings, replace(acting, task=task), run, critic)
-    return {**summary, **counts, "text_perplexity_start": start, "text_perplexity": measured()}
+    return {**summary, **counts, "text_perplexity_start": start, "text_perplexity": measure()}
 
 
 def with_text(job: PPOPTXJob, acting: Acting) -> tuple[TextTask, dict[str, int]]:
@@ -57,6 +57,6 @@ def with_text(job: PPOPTXJob, acting: Acting) -> tuple[TextTask, dict[str, int]]
     return whole, counts
 
 
-def held_out_of(task: TextTask) -> Batch:
+def require_held_out(task: TextTask) -> Batch:
     assert task.held_out_text is not None
     return task.held_out_text

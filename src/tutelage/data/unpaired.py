@@ -13,7 +13,7 @@ from tutelage.trajectory import Batch
 AXIS = "good"
 
 
-def unpaired(question: Question, axis: str = "") -> list[Question]:
+def split_into_replies(question: Question, axis: str = "") -> list[Question]:
     """Questions of one reply each, rated 1 or 0 on the axis "good".
 
     axis: of the ratings that decide, above ½ good and below bad; "": the pairs decide: good is a reply that was
@@ -43,7 +43,7 @@ def _of_pairs(question: Question) -> dict[int, float]:
     return {place: min(found) for place, found in sorted(sides.items()) if found in ({0.0}, {1.0})}
 
 
-def mismatched(rows: Batch, seed: int) -> Batch:
+def mismatch_replies(rows: Batch, seed: int) -> Batch:
     """Each row's prompt with the reply of another row, of another prompt unless one has more than half of the rows.
 
     Where both together are longer than the longest row, the prompt loses its beginning.

@@ -55,7 +55,7 @@ class Stage:
 
     def setting(self, name: str, otherwise: float) -> float:
         """A number among the settings of its algorithm."""
-        value = self.settings.get(self._named(name))
+        value = self.settings.get(self._own_name(name))
         return number(value) if isinstance(value, (int, float)) else otherwise
 
     @property
@@ -75,9 +75,9 @@ class Stage:
 
     def flag(self, name: str) -> str:
         """What a setting of its algorithm is called on the command line."""
-        return f"--{self.prefix}{self._named(name)}".replace("_", "-")
+        return f"--{self.prefix}{self._own_name(name)}".replace("_", "-")
 
-    def _named(self, name: str) -> str:
+    def _own_name(self, name: str) -> str:
         """What this run's algorithm calls a setting of PPO."""
         other = OTHER_NAMES.get(name, name)
         return other if name not in self.settings and other in self.settings else name

@@ -59,14 +59,14 @@ def accuracies(pairs: PairStates, seed: int) -> dict[str, Any]:
     """Accuracy out of fold, beside the length rule's, on pairs of nearly equal length, and over labels."""
     prompts_P, ratio_P = pairs.prompts_P[pairs.measured_P], pairs.log_length_ratio_P[pairs.measured_P]
     differences_P = out_of_fold(pairs, seed)
-    right_P, longer_P = right(differences_P), right(ratio_P)
+    right_P, longer_P = mark_right(differences_P), mark_right(ratio_P)
     equal_P = np.abs(ratio_P) <= NEARLY_EQUAL
-    both_P = right(with_length(differences_P, ratio_P, prompts_P, seed))
+    both_P = mark_right(with_length(differences_P, ratio_P, prompts_P, seed))
     total, whole = len(pairs.prompts_P), intervals.share(right_P, prompts_P)
     curve = [
         {
             "labels": int(part * total),
-            **intervals.share(right(out_of_fold(pairs, seed, part)), prompts_P).row("accuracy"),
+            **intervals.share(mark_right(out_of_fold(pairs, seed, part)), prompts_P).row("accuracy"),
         }
         for part in FRACTIONS
     ]
@@ -80,7 +80,7 @@ def accuracies(pairs: PairStates, seed: int) -> dict[str, Any]:
     }
 
 
-def right(differences_P: np.ndarray) -> np.ndarray:
+def mark_right(differences_P: np.ndarray) -> np.ndarray:
     """[P] 1 where the preferred reply has more, ½ where both have as much, 0 where it has less."""
     return (np.sign(differences_P) + 1) / 2
 

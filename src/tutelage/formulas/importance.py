@@ -16,7 +16,7 @@ LARGEST_LOG = 20.0  # of a log-ratio before exp, which would overflow for a repl
 def token_weights(log_probs_BT: Tensor, sampler_log_probs_BT: Tensor, mask_BT: Tensor, largest: float) -> Tensor:
     """[B, T] min(π/μ, largest) of each action, without a gradient; 0 where not masked, which leaves the denominator."""
     log_BT = masked.kept(log_probs_BT - sampler_log_probs_BT, mask_BT).detach()
-    return masked.kept(_truncated(log_BT, largest), mask_BT)
+    return masked.kept(_truncate(log_BT, largest), mask_BT)
 
 
 def sequence_weights(log_probs_BT: Tensor, sampler_log_probs_BT: Tensor, mask_BT: Tensor, largest: float) -> Tensor:
@@ -25,7 +25,7 @@ def sequence_weights(log_probs_BT: Tensor, sampler_log_probs_BT: Tensor, mask_BT
     Unbiased up to the truncation, also for what happens after an action; a product of many tokens varies widely.
     """
     log_BT = masked.kept(log_probs_BT - sampler_log_probs_BT, mask_BT).detach()
-    weight_B1 = _truncated(log_BT.sum(dim=1, keepdim=True), largest)
+    weight_B1 = _truncate(log_BT.sum(dim=1, keepdim=True), largest)
     return masked.kept(weight_B1.expand_as(log_BT), mask_BT)
 
 
@@ -36,7 +36,7 @@ def sequence_mean(log_ratio_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return (log_ratio_BT.sum(dim=1, keepdim=True) / tokens_B1).expand_as(log_ratio_BT)
 
 
-def _truncated(log_weights: Tensor, largest: float) -> Tensor:
+def _truncate(log_weights: Tensor, largest: float) -> Tensor:
     if largest <= 0:
         raise ValueError(f"the largest weight is {largest}, expected more than 0")
     return log_weights.clamp(-LARGEST_LOG, LARGEST_LOG).exp().clamp(max=largest)

@@ -1,7 +1,8 @@
 """Floating-point operations of transformers, counted by one rule, for comparisons at an equal budget.
 
 A token costs 2 operations a weight in a forward pass and 4 more where gradients flow to all weights (Kaplan et al.
-2020, §2.1); where only an adapter learns, gradients pass through the weights without being taken for them: 2 more.
+2020, §2.1); where fewer than half of the weights learn (an adapter, the upper layers), 2 more: gradients pass through
+the others without being taken for them.
 The weights of a token are all of the transformer and its head, without the table of input embeddings. Padding
 is computed and counts. Attention's products of tokens with tokens are left out, which are small at the lengths of
 replies, and so are losses and optimizers.
@@ -42,6 +43,16 @@ def count_flops() -> Iterator[FlopCount]:
     finally:
         COUNT.reset(tokens[0])
         ON_PASS.reset(tokens[1])
+
+
+@contextmanager
+def pause_count() -> Iterator[None]:
+    """Nothing inside is counted."""
+    token = COUNT.set(None)
+    try:
+        yield
+    finally:
+        COUNT.reset(token)
 
 
 def count_tokens(model: Any, tokens: int, sampled: int = 0) -> None:

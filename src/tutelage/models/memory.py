@@ -25,7 +25,7 @@ def weight_bytes(name: str, dtype: torch.dtype | str) -> int:
     if safe:
         return sum(_safetensors_bytes(path, dtype) for path in safe)
     folder = Path(name).expanduser()
-    return sum(path.stat().st_size for path in _pickled_files(folder)) if folder.is_dir() else 0
+    return sum(path.stat().st_size for path in _pickle_files(folder)) if folder.is_dir() else 0
 
 
 def refuse_larger_than_memory(name: str, dtype: torch.dtype | str, available: int) -> None:
@@ -56,7 +56,7 @@ def _element_bytes(kind: str, dtype: torch.dtype | str) -> int:
     return (NAMES[kind] if isinstance(dtype, str) else dtype).itemsize
 
 
-def _pickled_files(folder: Path) -> list[Path]:
+def _pickle_files(folder: Path) -> list[Path]:
     index = folder / "pytorch_model.bin.index.json"
     if not index.is_file():
         return [each for each in (folder / "pytorch_model.bin",) if each.is_file()]

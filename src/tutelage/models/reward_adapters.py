@@ -110,10 +110,10 @@ def attach_reward_adapter(policy: Any, reward: str) -> Any | None:
         return None
     if not is_same_model(below, adapter.base):
         return None
-    return attached(policy, adapter, reward)
+    return build_on_trunk(policy, adapter, reward)
 
 
-def attached(policy: Any, adapter: Adapter, reward: str) -> Any:
+def build_on_trunk(policy: Any, adapter: Adapter, reward: str) -> Any:
     """A classifier with this adapter, whose trunk is the policy's without its own adapter."""
     shared = {id(each): each for each in [*policy.parameters(), *policy.buffers()]}
     language_model = copy.deepcopy(policy, shared).unload()

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from tutelage.algorithms.ppo import PPO, PPOConfig
 from tutelage.data.judgements import tokenised
-from tutelage.data.preferred import HELD_OUT, Preferred, read_preferred
+from tutelage.data.preference_pairs import HELD_OUT, PreferencePairs, read_preference_pairs
 from tutelage.data.tokens import Codec
 from tutelage.evaluation.against_start import compare_with_start, looks, reply_lengths
-from tutelage.evaluation.out_of_fold import PairStates, accuracies, right
+from tutelage.evaluation.out_of_fold import PairStates, accuracies, mark_right
 from tutelage.evaluation.win_rates import Replies
 from tutelage.execution import kept
 from tutelage.execution.native import SamplingSettings
@@ -31,7 +31,7 @@ from tutelage.models.pretrained import Trust, device_of, load_causal_lm, load_se
 from tutelage.policies.language import LanguagePolicy
 from tutelage.policies.loading import load_policy
 from tutelage.recipes.quick import where_default
-from tutelage.rewards.closed import ClosedScore
+from tutelage.rewards.end_of_turn import EndOfTurnScore
 from tutelage.rewards.frozen_trunk import read_states, with_head
 from tutelage.rewards.language import RewardModel
 from tutelage.runs.files import read_lines, write_folder
@@ -67,7 +67,7 @@ class AssistantConfig:
     also: tuple[str, ...] = ()
     """Further comparisons that the reward models learn from, such as helpful-rejection-sampled."""
     quick: bool = False
-    """Every stage at a small size, in minutes: it shows how the recipe works and claims nothing."""
+    """Every stage at a small size: it shows how the recipe works and claims nothing."""
     seed: int = 0
     seeds: int = 1
     limit: int | None = None
@@ -110,7 +110,7 @@ class Scene:
     run: Run
     codec: Codec
     device: torch.device
-    labels: Preferred
+    labels: PreferencePairs
     side_P: np.ndarray
     short_P: np.ndarray
 
@@ -124,9 +124,9 @@ class Scene:
         policy, sampling = LanguagePolicy(model, self.config.temperature), SamplingSettings(self.config.new_tokens)
         return Speaker(policy, codec, sampling, engine=engine_of(stage))
 
-    def score(self, side: int) -> ClosedScore:
+    def score(self, side: int) -> EndOfTurnScore:
         classifier = load_sequence_classifier(str(self.run.path / NAMES[side] / "model"), self.device)
-        return ClosedScore(RewardModel(classifier).eval(), self.codec.stop_tokens[0])
+        return EndOfTurnScore(RewardModel(classifier).eval(), self.codec.stop_tokens[0])
 
     def replies(self, speaker: Speaker, stage: Run, samples: int, step: int) -> tuple[Batch, list[str]]:
         """`samples` replies to every held-out prompt, those of a prompt side by side."""
@@ -150,7 +150,7 @@ def assistant(config: AssistantConfig, run: Run) -> dict[str, Any]:
 
 def prepare_scene(config: AssistantConfig, run: Run) -> Scene:
     codec = Codec(load_tokenizer(config.model, config.trust))
-    labels = read_preferred(codec, (config.data, *config.also), config.read_tokens, config.limit, config.seed)
+    labels = read_preference_pairs(codec, (config.data, *config.also), config.read_tokens, config.limit, config.seed)
     short_P = np.array([len(codec.prompt(each.prompt)) <= config.prompt_tokens for each in labels.questions])
     side_P = labels.sides(short_P, config.evaluation_prompts, config.seed)
     return Scene(config, run, codec, device_of(config.device), labels, side_P, short_P)
@@ -171,7 +171,7 @@ def reward_models_stage(scene: Scene, stage: Run) -> dict[str, Any]:
         unseen = head(np.concatenate([pairs.better_Pd[others_P], pairs.worse_Pd[others_P]]))
         model = with_head(classifier, head, unseen)
         write_folder(scene.run.path / name / "model", partial(model.save, codec=scene.codec))
-        found[f"{name.replace('-', '_')}_half_accuracy"] = float(right(pairs.differences(head, others_P)).mean())
+        found[f"{name.replace('-', '_')}_half_accuracy"] = float(mark_right(pairs.differences(head, others_P)).mean())
     return found
 
 

@@ -27,7 +27,7 @@ from tutelage.data.questions import Question
 from tutelage.data.questions import chosen as pairs_of
 from tutelage.data.records import Comparison
 from tutelage.data.tokens import Codec, written
-from tutelage.data.unpaired import AXIS, unpaired
+from tutelage.data.unpaired import AXIS, split_into_replies
 from tutelage.evaluation.diversity import distinct_fraction
 from tutelage.formulas import intervals
 from tutelage.models.flops import count_flops
@@ -42,8 +42,8 @@ from tutelage.runs.files import read_lines
 from tutelage.runs.run import Run
 from tutelage.training import stages
 from tutelage.training.callbacks import Callbacks
-from tutelage.training.counted import counting
 from tutelage.training.engine import engine_of
+from tutelage.training.flop_counting import make_counting_engine
 from tutelage.training.models import critic_of, language_models
 from tutelage.training.speaker import Speaker
 from tutelage.training.train import train
@@ -58,14 +58,14 @@ class CompareConfig:
     """Settings of the comparison.
 
     algorithms: the rows     seeds: runs of each     ppo_steps: the budget, as steps of PPO
-    learning_rates: of rows where they shall differ from those that tuning chose: name=rate
+    learning_rates: of rows where they shall differ from the defaults, which are not tuned: name=rate
     start: the supervised policy, the comparisons and the reward model that all rows share; its own ppo is not used
     """
 
     world: Literal["helpdesk"] = "helpdesk"
     algorithms: tuple[str, ...] = NAMES
     quick: bool = False
-    """One seed and a fifth of the budget: minutes. It ranks nothing."""
+    """One seed and a fifth of the budget: it shows how the comparison works and ranks nothing."""
     seed: int = 0
     seeds: int = 5
     ppo_steps: int = 30
@@ -120,7 +120,7 @@ class Scene:
             Question(each.context.prompt or "", each.texts, pairs_of(each.chosen(), len(each.texts))) for each in told
         ]
         if apart:
-            questions = [reply for each in questions for reply in unpaired(each)]
+            questions = [reply for each in questions for reply in split_into_replies(each)]
         return judged(tokenised(codec, questions)[0], questions, (AXIS,) if apart else ())
 
 
@@ -156,17 +156,17 @@ def rates_of(given: Sequence[str]) -> dict[str, float]:
 
 def budget_stage(scene: Scene, known: dict[str, Row], stage: Run) -> dict[str, Any]:
     """Steps of each row that cost what PPO's steps cost, by a run of two steps of each."""
-    costs = {name: cost_of(scene, known[name]) for name in dict.fromkeys(["ppo", *scene.config.algorithms])}
+    costs = {name: cost_of(scene, name, known[name]) for name in dict.fromkeys(["ppo", *scene.config.algorithms])}
     before, each = costs["ppo"]
     total = before + scene.config.ppo_steps * each
     steps = {name: max(1, round((total - before) / each)) for name, (before, each) in costs.items()}
     return {"flops": total, "steps": steps, "flops_a_step": {name: each for name, (_, each) in costs.items()}}
 
 
-def cost_of(scene: Scene, row: Row) -> tuple[float, float]:
+def cost_of(scene: Scene, name: str, row: Row) -> tuple[float, float]:
     """(operations before the first step, operations a step)."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(Path(folder) / "two-steps", row.settings)
+        run = Run.create(Path(folder) / f"two steps of {name}", row.settings)
         train_row(scene, row, replace(row.settings, steps=2), run)
         first, second = (event["flops"] for event in read_lines(run.path / "events.jsonl"))
         run.mark_finished({})
@@ -185,7 +185,7 @@ def train_row(scene: Scene, row: Row, settings: Any, stage: Run) -> dict[str, An
         stage.note(gold_score=float(np.mean(helpdesk.gold(asked, replied))))
 
     critic = critic_of(speaker.policy, classifier) if row.algorithm.critic else None
-    models, engine = language_models(speaker, critic), counting(engine_of(stage), stage)
+    models, engine = language_models(speaker, critic), make_counting_engine(engine_of(stage), stage)
     stage.skip_preflight = True  # its passes would count; tests run it for every algorithm
     with count_flops() as count:
         train(row.algorithm, settings, scene.task(row, speaker.codec), models, engine, stage, Callbacks(look, probes=0))
@@ -205,7 +205,7 @@ def evaluation_stage(scene: Scene, stage: Run) -> dict[str, Any]:
     before = gold_of(start, prompts, config.seed + 20, stage, "start")
     found = list[dict[str, Any]]()
     for name in config.algorithms:
-        runs = [measured(scene, f"{name}-{seed}", prompts, start, stage) for seed in range(config.seeds)]
+        runs = [measure_row(scene, f"{name}-{seed}", prompts, start, stage) for seed in range(config.seeds)]
         gold_SP = np.array([each.pop("gold") for each in runs])
         gains = intervals.mean_interval((gold_SP.mean(axis=1) - before[0].mean()).tolist())
         mean = intervals.mean_interval(gold_SP.mean(axis=0).tolist()).row("gold")
@@ -225,7 +225,7 @@ def gold_of(
     return np.array(helpdesk.gold(prompts, texts)), texts, batch
 
 
-def measured(scene: Scene, name: str, prompts: list[str], start: Speaker, stage: Run) -> dict[str, Any]:
+def measure_row(scene: Scene, name: str, prompts: list[str], start: Speaker, stage: Run) -> dict[str, Any]:
     """One trained policy, and how far it is from the start."""
     speaker, told = scene.speaker(name), Run(scene.run.path / name).summary
     gold_P, texts, batch = gold_of(speaker, prompts, scene.config.seed + 30, stage, name)

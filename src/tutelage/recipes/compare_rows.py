@@ -32,7 +32,7 @@ class Row:
 
 
 def rows(learning_rates: Mapping[str, float]) -> dict[str, Row]:
-    """name -> row. learning_rates: of the policy, where they are not those that tuning chose"""
+    """name -> row. learning_rates: of the policy, where they shall not be `LEARNING_RATES`"""
     rate = {**LEARNING_RATES, **learning_rates}
     acting: dict[str, Any] = {"trajectories": 64, "tokens_at_once": 8192, "truncation_score": -2.0}
     ppo = {**acting, "epochs": 2, "value_learning_rate": 1e-3, "kl_coefficient": 0.2}
@@ -54,7 +54,7 @@ def rows(learning_rates: Mapping[str, float]) -> dict[str, Row]:
     }
 
 
-LEARNING_RATES = {
+LEARNING_RATES = {  # those of the demo's PPO, and lower ones where pairs decide; not tuned
     "ppo": 7e-4,
     "ppo-ptx": 7e-4,
     "a2c": 7e-4,

@@ -22,7 +22,7 @@ def refuse_full_disk(models: Any, config: Any, run: Run) -> None:
     """
     groups = models.parameter_groups(config).values()
     checkpoint = CHECKPOINT * _learning([each for parameters, _ in groups for each in parameters])
-    model, free = saved_bytes(models.policy), shutil.disk_usage(run.path).free if is_main_rank() else 0
+    model, free = bytes_to_save(models.policy), shutil.disk_usage(run.path).free if is_main_rank() else 0
     full = is_main_rank() and model + checkpoint > free
     if agree_to_stop(full):
         raise InputError(
@@ -32,7 +32,7 @@ def refuse_full_disk(models: Any, config: Any, run: Run) -> None:
         )
 
 
-def saved_bytes(policy: nn.Module) -> int:
+def bytes_to_save(policy: nn.Module) -> int:
     """Of the model's folder: every weight once, or those of a LoRA adapter alone."""
     adapter = hasattr(getattr(policy, "model", policy), "peft_config")
     return sum(each.numel() * each.element_size() for each in policy.parameters() if each.requires_grad or not adapter)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tutelage.data import preferences
+from tutelage.data.chat_rendering import render_talks
 from tutelage.data.errors import InputError
 from tutelage.data.questions import Question
 from tutelage.data.split import by_prompt
-from tutelage.data.templated import templated
 from tutelage.data.tokens import Codec
 
 HELD_OUT = 2
@@ -19,7 +19,7 @@ FEWEST = 50  # comparisons from which anything can be learned and measured
 
 
 @dataclass(frozen=True)
-class Preferred:
+class PreferencePairs:
     """P comparisons of two replies each.
 
     questions: the first reply is the preferred one     measured_P: those of the source on which accuracy is measured
@@ -61,9 +61,9 @@ class Preferred:
         return np.array([HELD_OUT if each.prompt in held else int(each.prompt not in first) for each in self.questions])
 
 
-def read_preferred(
+def read_preference_pairs(
     codec: Codec, sources: Sequence[str], prompt_tokens: int, limit: int | None = None, seed: int = 0
-) -> Preferred:
+) -> PreferencePairs:
     """Comparisons of two replies, written by the model's chat template.
 
     sources: on the first one the accuracy is measured, the others are only learned from
@@ -74,7 +74,7 @@ def read_preferred(
         questions, report = preferences.comparisons(source, codec)
         order = np.random.default_rng([seed, 0x1AB]).permutation(len(questions))[:limit]
         plain = [each for place in order if (each := of_two(questions[place])) is not None]
-        written, dropped = templated(codec, plain, prompt_tokens)
+        written, dropped = render_talks(codec, plain, prompt_tokens)
         left_out += dropped + len(order) - len(plain) + report.dropped.total()
         found += [(each, source == sources[0]) for each in written]
     usable = sum(measured for _, measured in found)
@@ -82,7 +82,7 @@ def read_preferred(
         raise InputError(
             f"--data {sources[0]}: {usable} comparisons of two replies can be used; at least {FEWEST} are needed."
         )
-    return Preferred([each for each, _ in found], np.array([measured for _, measured in found]), left_out)
+    return PreferencePairs([each for each, _ in found], np.array([measured for _, measured in found]), left_out)
 
 
 def of_two(question: Question) -> Question | None:

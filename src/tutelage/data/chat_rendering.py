@@ -14,7 +14,7 @@ from tutelage.data.questions import Question
 from tutelage.data.tokens import Codec
 
 
-def templated(codec: Codec, questions: Iterable[Question], prompt_tokens: int) -> tuple[list[Question], int]:
+def render_talks(codec: Codec, questions: Iterable[Question], prompt_tokens: int) -> tuple[list[Question], int]:
     """(the questions with prompts and replies by the tokenizer's chat template, how many were left out).
 
     The oldest turns go first, until a prompt has at most so many tokens and the user's turn in front. Left out is a
@@ -30,7 +30,7 @@ def templated(codec: Codec, questions: Iterable[Question], prompt_tokens: int) -
     found, left_out, refusal = list[Question](), 0, ""
     for each in questions:
         try:
-            found.append(_written(codec, each, prompt_tokens))
+            found.append(_render(codec, each, prompt_tokens))
         except Unusable:
             left_out += 1
         except TemplateError as error:  # such as one that refuses two turns of one role in a row
@@ -40,7 +40,7 @@ def templated(codec: Codec, questions: Iterable[Question], prompt_tokens: int) -
     return found, left_out
 
 
-def _written(codec: Codec, question: Question, prompt_tokens: int) -> Question:
+def _render(codec: Codec, question: Question, prompt_tokens: int) -> Question:
     talk = talks.to_answer(talks.parse(question.prompt))
     while True:
         prompt = codec.rendered(talk)
@@ -51,11 +51,13 @@ def _written(codec: Codec, question: Question, prompt_tokens: int) -> Question:
             raise Unusable(f"whose last turn is longer than {prompt_tokens} tokens")
         talk = talk[later:]
     return replace(
-        question, prompt=prompt, responses=tuple(_reply(codec, talk, prompt, each) for each in question.responses)
+        question,
+        prompt=prompt,
+        responses=tuple(_render_reply(codec, talk, prompt, each) for each in question.responses),
     )
 
 
-def _reply(codec: Codec, talk: Sequence[Any], prompt: str, reply: str) -> str:
+def _render_reply(codec: Codec, talk: Sequence[Any], prompt: str, reply: str) -> str:
     whole = codec.rendered([*talk, {"role": "assistant", "content": reply.strip()}], ended=True)
     if not whole.startswith(prompt):
         raise Unusable("which the chat template writes otherwise when it is answered")

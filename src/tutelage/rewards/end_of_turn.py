@@ -12,7 +12,7 @@ from tutelage.data.tokens import written
 from tutelage.trajectory import Batch, parts_by_length
 
 
-def closed(batch: Batch, end_token: int) -> Batch:
+def append_end(batch: Batch, end_token: int) -> Batch:
     """The episodes without log-probs and rewards, `end_token` behind each one that does not end with it."""
     rows = []
     for index in range(len(batch)):
@@ -24,7 +24,7 @@ def closed(batch: Batch, end_token: int) -> Batch:
 
 
 @dataclass(frozen=True)
-class ClosedScore:
+class EndOfTurnScore:
     """A reward model (episodes -> [B] scores) that reads every reply as if it had ended where it stops, as a Score.
 
     A model that reads the state behind the end of a turn knows nothing of states in the middle of a sentence.
@@ -40,7 +40,7 @@ class ClosedScore:
     @torch.no_grad()
     def scores(self, batch: Batch) -> Tensor:
         """[B]."""
-        whole = closed(batch, self.end_token)
+        whole = append_end(batch, self.end_token)
         scores_B = torch.zeros(len(whole), device=whole.lengths_B.device)
         for rows in parts_by_length(whole.lengths_B, self.tokens_at_once):
             scores_B[rows] = self.model(whole.select(rows)).float()

@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -289,7 +289,7 @@ class Run:
         """What `train` calls with its task and its models before their first step; a dry run counts their bytes."""
 
     @contextmanager
-    def mark_if_stopped(self) -> Iterator[None]:
+    def mark_if_stopped(self) -> Generator[None, None, None]:
         """Around work on this run: where Ctrl-C or another exception ends it, state.json says so (`interrupted`)."""
         try:
             yield
